@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of one VM's process, after everything was opened and before the
+ * exit code: build the machine, close the sandbox, run the loop, end.
+ */
+#ifndef TINTYPE_VM_H
+#define TINTYPE_VM_H
+
+#include "config.h"
+#include "fail.h"
+
+/* Everything the VM will ever have open; -1 where there is none. vm_run takes
+ * them all over. After it started, it opens nothing more. */
+struct vm_files {
+	int kvm;            /* /dev/kvm */
+	int kernel, initrd; /* read-only; kernel -1: the demo guest */
+	int in, out;        /* console sinks, see console_config */
+	bool terminal;
+	int log;            /* console.log, read/write */
+	int control;        /* listening UNIX socket */
+	int console[2];     /* listening UNIX sockets */
+	int status;         /* state.json, write: how the VM is, how it ended */
+	int started;        /* a pipe: a line of JSON when the guest runs */
+	int ready;          /* a pipe: one byte when the guest says so */
+};
+
+/*
+ * Runs the VM until it ends. Returns the process's exit code: the guest's own,
+ * EXIT_GUEST_CRASH, EXIT_CANCELLED when it was ended from outside, or
+ * EXIT_OWN_FAILURE and more exact codes with `why` filled when it never ran.
+ */
+int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why);
+
+#endif
