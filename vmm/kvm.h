@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /dev/kvm: one function an ioctl, and no ioctl(KVM_*) anywhere else. Each
+ * returns 0 (or what is said) or -errno; nothing is retried, nothing is kept.
+ * What each does is in the kernel's Documentation/virt/kvm/api.rst under the
+ * name of its ioctl.
+ *
+ * An fd here is of the system (kvm), a VM (vm) or a vCPU (vcpu); none works
+ * in a process forked off the one that made it (-EIO).
+ */
+#ifndef TINTYPE_KVM_H
+#define TINTYPE_KVM_H
+
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fail.h"
+
+/* Opens /dev/kvm and checks the API version. An fd, or -errno with `why`
+ * telling how to get it. */
+int kvm_open(struct fail *why);
+
+/* System */
+int kvm_check_extension(int kvm_or_vm, int cap); /* its value; 0: absent */
+int kvm_create_vm(int kvm);                      /* the fd */
+int kvm_get_vcpu_mmap_size(int kvm);             /* bytes */
+int kvm_get_supported_cpuid(int kvm, struct kvm_cpuid2 *c);
+int kvm_get_msr_index_list(int kvm, struct kvm_msr_list *l);
+
+/* VM */
+int kvm_set_user_memory_region(int vm,
+			       const struct kvm_userspace_memory_region *r);
+int kvm_set_tss_addr(int vm, uint64_t addr);
+int kvm_set_identity_map_addr(int vm, uint64_t addr);
+int kvm_create_irqchip(int vm);
+int kvm_get_irqchip(int vm, struct kvm_irqchip *c);
+int kvm_set_irqchip(int vm, const struct kvm_irqchip *c);
+int kvm_irq_line(int vm, uint32_t gsi, int level);
+int kvm_enable_cap(int vm, uint32_t cap, uint64_t arg0);
+int kvm_create_vcpu(int vm, unsigned id); /* the fd */
+
+/* vCPU: only by its own thread, or while that is parked */
+int kvm_run(int vcpu);
+int kvm_set_cpuid2(int vcpu, const struct kvm_cpuid2 *c);
+int kvm_get_mp_state(int vcpu, struct kvm_mp_state *s);
+int kvm_set_mp_state(int vcpu, const struct kvm_mp_state *s);
+int kvm_get_regs(int vcpu, struct kvm_regs *r);
+int kvm_set_regs(int vcpu, const struct kvm_regs *r);
+int kvm_get_sregs(int vcpu, struct kvm_sregs *s);
+int kvm_set_sregs(int vcpu, const struct kvm_sregs *s);
+int kvm_get_xsave(int vcpu, struct kvm_xsave *x);
+int kvm_set_xsave(int vcpu, const struct kvm_xsave *x);
+int kvm_get_xcrs(int vcpu, struct kvm_xcrs *x);
+int kvm_set_xcrs(int vcpu, const struct kvm_xcrs *x);
+int kvm_get_debugregs(int vcpu, struct kvm_debugregs *d);
+int kvm_set_debugregs(int vcpu, const struct kvm_debugregs *d);
+int kvm_get_lapic(int vcpu, struct kvm_lapic_state *l);
+int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *l);
+int kvm_get_vcpu_events(int vcpu, struct kvm_vcpu_events *e);
+int kvm_set_vcpu_events(int vcpu, const struct kvm_vcpu_events *e);
+/* How many entries, counted from the first, were read or set. */
+int kvm_get_msrs(int vcpu, struct kvm_msrs *m);
+int kvm_set_msrs(int vcpu, const struct kvm_msrs *m);
+int kvm_get_tsc_khz(int vcpu); /* kHz */
+
+#endif
