@@ -3,8 +3,9 @@
  * The I/O thread's loop: epoll over sources, tasks posted by other threads,
  * one-shot timers. Handlers run one after another and never block.
  *
- * Owner: the I/O thread, which calls loop_run. Only loop_post and loop_quit
- * may be called from any thread (loop_quit from a handler too).
+ * Owner: the I/O thread, which calls loop_run; before it runs, the thread that
+ * builds the machine. Only loop_post, loop_unpost and loop_quit may be called
+ * from any thread; none of them from a signal handler.
  */
 #ifndef TINTYPE_LOOP_H
 #define TINTYPE_LOOP_H
@@ -15,7 +16,8 @@
 #include <stdint.h>
 
 struct loop_source {
-	int fd; /* not owned */
+	int fd; /* not owned; non-blocking, or read only as far as promised */
+	/* May come without cause: a read then gives EAGAIN. */
 	void (*ready)(struct loop_source *s, uint32_t events);
 	uint32_t events; /* EPOLLIN...; 0 while registered but muted */
 	bool added;
@@ -24,46 +26,61 @@ struct loop_source {
 struct loop_task {
 	void (*run)(struct loop_task *t);
 	struct loop_task *next; /* private to loop.c */
-	bool queued;            /* private to loop.c */
+	bool queued;		/* private to loop.c */
 };
 
 struct loop_timer {
 	void (*expired)(struct loop_timer *t);
-	struct loop_source source; /* private: a timerfd, -1 until first used */
+	struct loop_source source; /* private: a timerfd */
 };
 
 struct loop {
 	int epoll_fd;
 	struct loop_source wake; /* an eventfd */
-	pthread_mutex_t lock;    /* guards the task list */
+	pthread_mutex_t lock;	 /* guards the task list and `awake` */
 	struct loop_task *first, **last;
+	bool awake; /* it will look at the list before it next sleeps */
 	atomic_bool quit;
 };
 
-int loop_init(struct loop *l); /* 0 or -errno */
-void loop_fini(struct loop *l);
+int loop_init(struct loop *l);	/* 0 or -errno; then loop_fini is allowed too */
+void loop_fini(struct loop *l); /* queued tasks are dropped */
 
-/* Registers `s` (epoll, level triggered) with s->events; or changes what it
- * waits for; or takes it out. loop_del of one never added does nothing. A
- * source may be deleted, and its memory freed, from its own handler; freeing
- * another source from a handler must go through a posted task. */
+/*
+ * Registers `s` (epoll, level triggered) with s->events: 0, or -EPERM for a
+ * regular file, or -errno; or changes what it waits for (0 mutes it: not even
+ * a hang-up is reported); or takes it out. loop_del of one never added does
+ * nothing. A source may be deleted, and its memory freed, from its own
+ * handler; another one may be deleted at once, but freed only by a posted
+ * task.
+ */
 int loop_add(struct loop *l, struct loop_source *s);
-void loop_set_events(struct loop *l, struct loop_source *s, uint32_t events);
+int loop_set_events(struct loop *l, struct loop_source *s, uint32_t events);
 void loop_del(struct loop *l, struct loop_source *s);
 
-/* Runs `t` once, soon, in the I/O thread. Posting a task that is queued
- * already does nothing. Any thread. */
+/* Runs `t` once, soon, in the I/O thread, after the handlers of the events at
+ * hand. Posting a task that is queued already does nothing. Any thread. */
 void loop_post(struct loop *l, struct loop_task *t);
 
-/* Creates the timer's fd (before the sandbox is closed); then arms it to
- * expire once, or disarms it with 0. */
+/* Takes `t` out of the queue. On the I/O thread its memory may be freed then;
+ * elsewhere it may be running this moment. */
+void loop_unpost(struct loop *l, struct loop_task *t);
+
+/* Creates the timer's fd (before the sandbox is closed), 0 or -errno; then
+ * arms it to expire once, or disarms it with 0. loop_timer_fini is allowed on
+ * a zeroed timer and after a failed init. */
 int loop_timer_init(struct loop *l, struct loop_timer *t,
 		    void (*expired)(struct loop_timer *t));
 void loop_timer_set(struct loop_timer *t, uint64_t after_ns);
 void loop_timer_fini(struct loop *l, struct loop_timer *t);
 
-/* Until loop_quit. 0 or -errno when epoll itself fails. */
+/* Until loop_quit, which also ends a loop_run that is still to come, once. 0,
+ * or -errno when epoll itself fails. */
 int loop_run(struct loop *l);
 void loop_quit(struct loop *l);
+
+/* One round of loop_run: waits at most `timeout_ms` (-1: without limit), then
+ * handles what is ready and the tasks that were queued. */
+int loop_step(struct loop *l, int timeout_ms);
 
 #endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop: sources, tasks from other threads, timers, and their ends. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+
+#include "loop.h"
+#include "util.h"
+
+static struct loop loop;
+
+static void setup(void)
+{
+	cr_assert_eq(loop_init(&loop), 0);
+}
+
+static void teardown(void)
+{
+	loop_fini(&loop);
+}
+
+TestSuite(loop, .init = setup, .fini = teardown);
+
+struct end {
+	struct loop_source s;
+	int other; /* the pipe's write end */
+	unsigned calls;
+	uint32_t events;
+	struct end *victim; /* deleted by the handler */
+	bool mute, leave;
+};
+
+static void end_ready(struct loop_source *s, uint32_t events)
+{
+	struct end *e = container_of(s, struct end, s);
+	char c;
+
+	e->calls++;
+	e->events = events;
+	if (events & EPOLLIN)
+		cr_assert_eq(read(s->fd, &c, 1), 1);
+	if (e->victim)
+		loop_del(&loop, &e->victim->s);
+	if (e->mute)
+		loop_set_events(&loop, s, 0);
+	if (e->leave)
+		loop_quit(&loop);
+}
+
+static void end_open(struct end *e)
+{
+	int fd[2];
+
+	cr_assert_eq(pipe2(fd, O_CLOEXEC | O_NONBLOCK), 0);
+	*e = (struct end){
+		.s = { .fd = fd[0], .ready = end_ready, .events = EPOLLIN },
+		.other = fd[1],
+	};
+	cr_assert_eq(loop_add(&loop, &e->s), 0);
+}
+
+static void poke(struct end *e)
+{
+	cr_assert_eq(write(e->other, "x", 1), 1);
+}
+
+Test(loop, source_is_called_while_there_is_something_to_read)
+{
+	struct end e;
+
+	end_open(&e);
+	loop_step(&loop, 0);
+	cr_assert_eq(e.calls, 0);
+	poke(&e);
+	poke(&e);
+	loop_step(&loop, -1);
+	loop_step(&loop, -1);
+	loop_step(&loop, 0);
+	cr_assert_eq(e.calls, 2);
+}
+
+Test(loop, muted_source_is_silent_even_when_hung_up)
+{
+	struct end e;
+
+	end_open(&e);
+	cr_assert_eq(loop_set_events(&loop, &e.s, 0), 0);
+	poke(&e);
+	close(e.other);
+	loop_step(&loop, 0);
+	cr_assert_eq(e.calls, 0);
+	cr_assert_eq(loop_set_events(&loop, &e.s, EPOLLIN), 0);
+	loop_step(&loop, -1);
+	cr_assert_eq(e.calls, 1);
+	cr_assert(e.events & EPOLLHUP);
+}
+
+Test(loop, source_added_muted_starts_silent)
+{
+	struct end e;
+
+	end_open(&e);
+	loop_del(&loop, &e.s);
+	e.s.events = 0;
+	cr_assert_eq(loop_add(&loop, &e.s), 0);
+	poke(&e);
+	loop_step(&loop, 0);
+	cr_assert_eq(e.calls, 0);
+	loop_set_events(&loop, &e.s, EPOLLIN);
+	loop_step(&loop, -1);
+	cr_assert_eq(e.calls, 1);
+}
+
+Test(loop, source_deleted_by_another_handler_is_not_called)
+{
+	struct end a, b;
+
+	end_open(&a);
+	end_open(&b);
+	a.victim = &b;
+	b.victim = &a;
+	poke(&a);
+	poke(&b);
+	loop_step(&loop, -1);
+	loop_step(&loop, 0);
+	cr_assert_eq(a.calls + b.calls, 1);
+}
+
+Test(loop, source_that_mutes_itself_is_called_once)
+{
+	struct end e;
+
+	end_open(&e);
+	e.mute = true;
+	poke(&e);
+	poke(&e);
+	loop_step(&loop, -1);
+	loop_step(&loop, 0);
+	cr_assert_eq(e.calls, 1);
+}
+
+Test(loop, del_of_a_source_never_added_does_nothing)
+{
+	struct loop_source s = { .fd = -1 };
+
+	loop_del(&loop, &s);
+	cr_assert_eq(loop_set_events(&loop, &s, EPOLLIN), 0);
+}
+
+Test(loop, regular_file_is_refused)
+{
+	FILE *f = tmpfile();
+	struct loop_source s = { .fd = fileno(f), .events = EPOLLIN };
+
+	cr_assert_eq(loop_add(&loop, &s), -EPERM);
+	cr_assert(!s.added);
+	fclose(f);
+}
+
+struct job {
+	struct loop_task t;
+	unsigned runs, want, order;
+};
+
+static unsigned clock_tick;
+
+static void job_run(struct loop_task *t)
+{
+	struct job *j = container_of(t, struct job, t);
+
+	j->order = ++clock_tick;
+	if (++j->runs < j->want)
+		loop_post(&loop, t);
+}
+
+Test(loop, task_runs_once_however_often_it_was_posted)
+{
+	struct job a = { .t.run = job_run }, b = { .t.run = job_run };
+
+	loop_post(&loop, &a.t);
+	loop_post(&loop, &b.t);
+	loop_post(&loop, &a.t);
+	loop_step(&loop, -1);
+	loop_step(&loop, 0);
+	cr_assert_eq(a.runs, 1);
+	cr_assert_eq(b.runs, 1);
+	cr_assert_lt(a.order, b.order);
+	loop_post(&loop, &a.t);
+	loop_step(&loop, -1);
+	cr_assert_eq(a.runs, 2);
+}
+
+Test(loop, task_that_posts_itself_leaves_room_for_events)
+{
+	struct job a = { .t.run = job_run, .want = 1000 };
+	struct end e;
+
+	end_open(&e);
+	poke(&e);
+	loop_post(&loop, &a.t);
+	loop_step(&loop, -1);
+	loop_step(&loop, -1);
+	cr_assert_eq(a.runs, 2);
+	cr_assert_eq(e.calls, 1);
+}
+
+Test(loop, task_taken_back_does_not_run)
+{
+	struct job a = { .t.run = job_run }, b = a, c = a;
+
+	loop_post(&loop, &a.t);
+	loop_post(&loop, &b.t);
+	loop_unpost(&loop, &b.t);
+	loop_unpost(&loop, &b.t);
+	loop_post(&loop, &c.t);
+	loop_unpost(&loop, &a.t);
+	loop_step(&loop, -1);
+	cr_assert_eq(a.runs + b.runs, 0);
+	cr_assert_eq(c.runs, 1);
+	loop_post(&loop, &b.t);
+	loop_step(&loop, -1);
+	cr_assert_eq(b.runs, 1);
+}
+
+#define POSTS 20000
+
+struct ping {
+	struct loop_task t;
+	atomic_uint posted, seen;
+};
+
+static void ping_run(struct loop_task *t)
+{
+	struct ping *p = container_of(t, struct ping, t);
+
+	atomic_store(&p->seen, atomic_load(&p->posted));
+	if (atomic_load(&p->seen) == POSTS)
+		loop_quit(&loop);
+}
+
+static void *post_many(void *arg)
+{
+	struct ping *p = arg;
+
+	for (unsigned i = 0; i < POSTS; i++) {
+		atomic_fetch_add(&p->posted, 1);
+		loop_post(&loop, &p->t);
+	}
+	return NULL;
+}
+
+Test(loop, no_post_of_another_thread_is_lost, .timeout = 60)
+{
+	struct ping p = { .t.run = ping_run };
+	pthread_t thread;
+
+	cr_assert_eq(pthread_create(&thread, NULL, post_many, &p), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	pthread_join(thread, NULL);
+	cr_assert_eq(p.seen, POSTS);
+}
+
+struct alarm {
+	struct loop_timer t;
+	unsigned expired;
+};
+
+static void alarm_expired(struct loop_timer *t)
+{
+	container_of(t, struct alarm, t)->expired++;
+	loop_quit(&loop);
+}
+
+Test(loop, timer_expires_once, .timeout = 60)
+{
+	struct alarm a = { 0 };
+
+	cr_assert_eq(loop_timer_init(&loop, &a.t, alarm_expired), 0);
+	loop_timer_set(&a.t, 1000000);
+	cr_assert_eq(loop_run(&loop), 0);
+	loop_step(&loop, 5);
+	cr_assert_eq(a.expired, 1);
+	loop_timer_fini(&loop, &a.t);
+	loop_timer_fini(&loop, &a.t);
+}
+
+Test(loop, timer_disarmed_after_its_event_does_not_expire)
+{
+	struct alarm a = { 0 };
+
+	cr_assert_eq(loop_timer_init(&loop, &a.t, alarm_expired), 0);
+	loop_timer_set(&a.t, 1);
+	usleep(1000);
+	loop_timer_set(&a.t, 0);
+	loop_step(&loop, 0);
+	cr_assert_eq(a.expired, 0);
+	loop_timer_fini(&loop, &a.t);
+}
+
+Test(loop, quit_before_run_ends_it_and_it_can_run_again, .timeout = 60)
+{
+	struct end e;
+
+	loop_quit(&loop);
+	cr_assert_eq(loop_run(&loop), 0);
+	end_open(&e);
+	e.leave = true;
+	poke(&e);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(e.calls, 1);
+}

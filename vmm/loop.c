@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A posted task is never lost and costs an eventfd write only when the loop
+ * sleeps.
+ *
+ * `awake` is true from the moment somebody decided to wake the loop until it
+ * has seen, under the lock, that the list is empty and goes to sleep. A post
+ * that finds it true only links its task: the loop looks again before it
+ * sleeps. Tasks run after the events of a round, not between them, so that a
+ * task may free a source whose event was in the same round.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "log.h"
+#include "util.h"
+
+#define LOOP_BATCH 16
+
+static void drain(struct loop_source *s, uint32_t events)
+{
+	uint64_t count;
+
+	/* EAGAIN only says that it was drained already. */
+	if (read(s->fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+int loop_init(struct loop *l)
+{
+	memset(l, 0, sizeof(*l));
+	pthread_mutex_init(&l->lock, NULL);
+	l->last = &l->first;
+	l->awake = true;
+	l->wake = (struct loop_source){ .ready = drain, .events = EPOLLIN };
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	l->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->epoll_fd < 0 || l->wake.fd < 0)
+		return -errno;
+	return loop_add(l, &l->wake);
+}
+
+void loop_fini(struct loop *l)
+{
+	if (l->wake.fd >= 0)
+		close(l->wake.fd);
+	if (l->epoll_fd >= 0)
+		close(l->epoll_fd);
+	l->wake.fd = l->epoll_fd = -1;
+	pthread_mutex_destroy(&l->lock);
+}
+
+static int control(struct loop *l, int op, struct loop_source *s,
+		   uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = s };
+
+	return epoll_ctl(l->epoll_fd, op, s->fd, &ev) ? -errno : 0;
+}
+
+int loop_add(struct loop *l, struct loop_source *s)
+{
+	int r = control(l, EPOLL_CTL_ADD, s, s->events);
+
+	if (r)
+		return r;
+	s->added = true;
+	if (s->events == 0)
+		control(l, EPOLL_CTL_DEL, s, 0);
+	return 0;
+}
+
+int loop_set_events(struct loop *l, struct loop_source *s, uint32_t events)
+{
+	int op = EPOLL_CTL_MOD;
+	int r;
+
+	if (!s->added || s->events == events)
+		return 0;
+	/* Muted means out of epoll: with no event asked for it would still
+	 * report EPOLLHUP and EPOLLERR, for ever. */
+	if (events == 0)
+		op = EPOLL_CTL_DEL;
+	else if (s->events == 0)
+		op = EPOLL_CTL_ADD;
+	r = control(l, op, s, events);
+	if (r == 0)
+		s->events = events;
+	return r;
+}
+
+void loop_del(struct loop *l, struct loop_source *s)
+{
+	if (s->added && s->events)
+		control(l, EPOLL_CTL_DEL, s, 0);
+	s->added = false;
+}
+
+/* The lock is held; true when the caller has to write to the eventfd, which
+ * it does after the unlock. */
+static bool must_wake(struct loop *l)
+{
+	bool asleep = !l->awake;
+
+	l->awake = true;
+	return asleep;
+}
+
+static void wake_up(struct loop *l)
+{
+	const uint64_t one = 1;
+
+	/* It can only fail when the counter is full: then it wakes anyway. */
+	if (write(l->wake.fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void loop_post(struct loop *l, struct loop_task *t)
+{
+	bool wake = false;
+
+	pthread_mutex_lock(&l->lock);
+	if (!t->queued) {
+		t->queued = true;
+		t->next = NULL;
+		*l->last = t;
+		l->last = &t->next;
+		wake = must_wake(l);
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (wake)
+		wake_up(l);
+}
+
+void loop_unpost(struct loop *l, struct loop_task *t)
+{
+	_locked_(&l->lock);
+
+	if (!t->queued)
+		return;
+	for (struct loop_task **p = &l->first; *p; p = &(*p)->next) {
+		if (*p != t)
+			continue;
+		*p = t->next;
+		if (l->last == &t->next)
+			l->last = p;
+		break;
+	}
+	t->queued = false;
+}
+
+static struct loop_task *pop(struct loop *l)
+{
+	struct loop_task *t;
+	_locked_(&l->lock);
+
+	t = l->first;
+	if (!t)
+		return NULL;
+	l->first = t->next;
+	if (!l->first)
+		l->last = &l->first;
+	t->queued = false;
+	return t;
+}
+
+static unsigned queued(struct loop *l)
+{
+	unsigned n = 0;
+	_locked_(&l->lock);
+
+	for (struct loop_task *t = l->first; t; t = t->next)
+		n++;
+	return n;
+}
+
+/* As many tasks as there are now: one that posts itself again waits for the
+ * next round, so that events get their turn. */
+static void run_tasks(struct loop *l)
+{
+	struct loop_task *t;
+
+	for (unsigned n = queued(l); n > 0 && (t = pop(l)); n--)
+		t->run(t);
+}
+
+/* Whether the loop may sleep; from then on a post has to wake it. */
+static bool may_sleep(struct loop *l)
+{
+	_locked_(&l->lock);
+
+	l->awake = l->first || atomic_load(&l->quit);
+	return !l->awake;
+}
+
+int loop_step(struct loop *l, int timeout_ms)
+{
+	struct epoll_event ev[LOOP_BATCH];
+	int n;
+
+	if (!may_sleep(l))
+		timeout_ms = 0;
+	n = epoll_wait(l->epoll_fd, ev, LOOP_BATCH, timeout_ms);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	pthread_mutex_lock(&l->lock);
+	l->awake = true;
+	pthread_mutex_unlock(&l->lock);
+	for (int i = 0; i < n; i++) {
+		struct loop_source *s = ev[i].data.ptr;
+
+		/* An earlier handler may have deleted or muted it. */
+		if (s->added && s->events)
+			s->ready(s, ev[i].events);
+	}
+	run_tasks(l);
+	return 0;
+}
+
+int loop_run(struct loop *l)
+{
+	int r = 0;
+
+	while (r == 0 && !atomic_exchange(&l->quit, false))
+		r = loop_step(l, -1);
+	return r;
+}
+
+void loop_quit(struct loop *l)
+{
+	bool wake;
+
+	pthread_mutex_lock(&l->lock);
+	atomic_store(&l->quit, true);
+	wake = must_wake(l);
+	pthread_mutex_unlock(&l->lock);
+	if (wake)
+		wake_up(l);
+}
+
+static void timer_ready(struct loop_source *s, uint32_t events)
+{
+	struct loop_timer *t = container_of(s, struct loop_timer, source);
+	uint64_t count;
+
+	/* Disarmed or set anew since the event: nothing has expired. */
+	if (read(s->fd, &count, sizeof(count)) == sizeof(count))
+		t->expired(t);
+}
+
+int loop_timer_init(struct loop *l, struct loop_timer *t,
+		    void (*expired)(struct loop_timer *t))
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int r = fd < 0 ? -errno : 0;
+
+	*t = (struct loop_timer){
+		.expired = expired,
+		.source = { .fd = fd, .ready = timer_ready, .events = EPOLLIN },
+	};
+	if (r == 0)
+		r = loop_add(l, &t->source);
+	if (r && fd >= 0)
+		close(fd);
+	return r;
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t after_ns)
+{
+	struct itimerspec when = {
+		.it_value.tv_sec = (time_t)(after_ns / 1000000000),
+		.it_value.tv_nsec = (long)(after_ns % 1000000000),
+	};
+
+	if (timerfd_settime(t->source.fd, 0, &when, NULL))
+		log_error("loop", "arm timer: %s", strerror(errno));
+}
+
+void loop_timer_fini(struct loop *l, struct loop_timer *t)
+{
+	if (!t->source.added)
+		return;
+	loop_del(l, &t->source);
+	close(t->source.fd);
+}
