@@ -110,6 +110,22 @@ int kvm_get_tsc_khz(int vcpu)
 	return call_value(vcpu, KVM_GET_TSC_KHZ, 0);
 }
 
+size_t kvm_xsave_bytes(int vm)
+{
+	int bytes = kvm_check_extension(vm, KVM_CAP_XSAVE2);
+
+	return MAX((size_t)bytes, sizeof(struct kvm_xsave));
+}
+
+/* The older call fills 4 KiB only, whatever the buffer's size; a kernel that
+ * lacks the newer one has no state beyond that. */
+int kvm_get_xsave(int vcpu, struct kvm_xsave *x)
+{
+	int r = call(vcpu, KVM_GET_XSAVE2, x);
+
+	return r == -EINVAL || r == -ENOTTY ? call(vcpu, KVM_GET_XSAVE, x) : r;
+}
+
 /* The rest differ in nothing but their name and argument. */
 #define KVM_IOCTL(fn, nr, T)                                                   \
 	int fn(int fd, T *arg)                                                 \
@@ -130,7 +146,6 @@ KVM_IOCTL(kvm_get_regs, KVM_GET_REGS, struct kvm_regs)
 KVM_IOCTL(kvm_set_regs, KVM_SET_REGS, const struct kvm_regs)
 KVM_IOCTL(kvm_get_sregs, KVM_GET_SREGS, struct kvm_sregs)
 KVM_IOCTL(kvm_set_sregs, KVM_SET_SREGS, const struct kvm_sregs)
-KVM_IOCTL(kvm_get_xsave, KVM_GET_XSAVE, struct kvm_xsave)
 KVM_IOCTL(kvm_set_xsave, KVM_SET_XSAVE, const struct kvm_xsave)
 KVM_IOCTL(kvm_get_xcrs, KVM_GET_XCRS, struct kvm_xcrs)
 KVM_IOCTL(kvm_set_xcrs, KVM_SET_XCRS, const struct kvm_xcrs)

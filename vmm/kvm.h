@@ -49,6 +49,9 @@ int kvm_get_regs(int vcpu, struct kvm_regs *r);
 int kvm_set_regs(int vcpu, const struct kvm_regs *r);
 int kvm_get_sregs(int vcpu, struct kvm_sregs *s);
 int kvm_set_sregs(int vcpu, const struct kvm_sregs *s);
+/* The buffer is kvm_xsave_bytes(vm) long: more than the struct where the guest
+ * may use extended state such as AMX. */
+size_t kvm_xsave_bytes(int vm);
 int kvm_get_xsave(int vcpu, struct kvm_xsave *x);
 int kvm_set_xsave(int vcpu, const struct kvm_xsave *x);
 int kvm_get_xcrs(int vcpu, struct kvm_xcrs *x);

@@ -34,7 +34,8 @@ struct vcpu_shared {
 	 * the sandbox. Returns 0 or -errno, which stops the machine. */
 	int (*confine)(void);
 	unsigned cpus;
-	size_t run_bytes; /* KVM_GET_VCPU_MMAP_SIZE */
+	size_t run_bytes;   /* KVM_GET_VCPU_MMAP_SIZE */
+	size_t xsave_bytes; /* kvm_xsave_bytes */
 	struct kvm_cpuid2 *cpuid;
 	struct kvm_msr_list *msrs;
 };
