@@ -49,7 +49,7 @@ struct boot_entry {
 	enum boot_protocol protocol; /* LINUX64 or PVH */
 	uint64_t rip;
 	uint64_t params; /* RSI or RBX */
-	uint64_t stack;  /* RSP; 0 for PVH */
+	uint64_t stack;	 /* RSP; 0 for PVH */
 };
 
 /*
@@ -62,8 +62,9 @@ struct boot_entry {
 int boot_load(struct gmem *m, const struct boot_source *src,
 	      struct boot_entry *entry, struct fail *why);
 
-/* The memory map the guest is told, as E820 entries (type 1 RAM, 2 reserved).
+/* The memory map the guest is told, as E820 entries in ascending order.
  * Returns how many. */
+enum { BOOT_E820_RAM = 1, BOOT_E820_RESERVED = 2 };
 struct e820 {
 	uint64_t addr, bytes;
 	uint32_t type;
