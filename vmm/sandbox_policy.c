@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which system calls each kind of thread may make, with which arguments, and
+ * for what. What is not here ends the process.
+ *
+ * How to read it: a row allows one call (for ioctl: one request). Two rows of
+ * one call are alternatives; two conditions in a row must both hold. An ioctl
+ * request is compared with all 64 bits of the register.
+ *
+ * What is deliberately missing: every way to a new fd but accept4 (open,
+ * socket, memfd_create, dup, recvmsg with its SCM_RIGHTS), send (write does, as
+ * the process ignores SIGPIPE), a new process or thread, executable memory
+ * (mprotect, mmap with PROT_EXEC), a signal to anybody else, sigaction, prctl,
+ * ptrace, io_uring, bpf, and TIOCSTI.
+ *
+ * The abort path is in for every thread, so that an assertion that fails
+ * ends with its message and SIGABRT, with the terminal restored, and not with
+ * SIGSYS.
+ */
+#include "sandbox_policy.h"
+
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#define ANY UINT64_MAX
+
+/* clang-format off */
+#define CALL(threads, call, priority, reason)                                  \
+	{ #call, SYS_##call, threads, { { 0 } }, priority, reason }
+#define WHEN1(threads, call, arg, mask, value, priority, reason)               \
+	{ #call, SYS_##call, threads, { { arg, mask, value } },                \
+	  priority, reason }
+#define WHEN2(threads, call, arg, mask, value, arg2, mask2, value2, reason)    \
+	{ #call, SYS_##call, threads,                                          \
+	  { { arg, mask, value }, { arg2, mask2, value2 } }, 0, reason }
+/* clang-format on */
+#define IOCTL(threads, request, reason)                                        \
+	WHEN1(threads, ioctl, 2, ANY, request, 255, reason)
+
+/* malloc's, and guest RAM mapped afresh: private, of no file, never code. */
+#define MAP_MASK  (ANY & ~(uint64_t)(MAP_FIXED | MAP_NORESERVE))
+#define MAP_VALUE (MAP_PRIVATE | MAP_ANONYMOUS)
+
+const struct sandbox_rule sandbox_policy[] = {
+	/* The guest runs. */
+	IOCTL(SANDBOX_VCPU, KVM_RUN, "run the guest"),
+	IOCTL(SANDBOX_ALL, KVM_IRQ_LINE, "a device's interrupt line"),
+	CALL(SANDBOX_ALL, futex, 240, "locks and condition variables"),
+	CALL(SANDBOX_ALL, write, 230,
+	     "wake the loop (eventfd); the log; console and control output"),
+	CALL(SANDBOX_ALL, rt_sigreturn, 220, "return from a kick or a signal"),
+
+	/* The loop and its fds. */
+	CALL(SANDBOX_IO, epoll_wait, 235, "the loop"),
+	CALL(SANDBOX_IO, epoll_ctl, 0, "sources come, go and are muted"),
+	CALL(SANDBOX_IO, read, 210, "eventfd, timerfd, console, control"),
+	CALL(SANDBOX_IO, timerfd_settime, 0, "timers of the loop"),
+	CALL(SANDBOX_IO, close, 0, "a client has left"),
+	CALL(SANDBOX_IO, accept4, 0, "a client of control or console"),
+	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
+	      "who that client is"),
+	CALL(SANDBOX_IO, poll, 0, "how far an output may be written"),
+	CALL(SANDBOX_IO, pread64, 0, "the log moves its newer half"),
+	CALL(SANDBOX_IO, pwrite64, 0, "the log; the VM's state file"),
+	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),
+	CALL(SANDBOX_IO, clock_gettime, 0,
+	     "uptime, where the vDSO has no clock of its own"),
+
+	/* Memory, never executable. */
+	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,
+	      "malloc; guest RAM cleared at a reboot"),
+	CALL(SANDBOX_IO, munmap, 0, "free"),
+	CALL(SANDBOX_IO, brk, 0, "malloc and free"),
+	CALL(SANDBOX_ALL, madvise, 0,
+	     "a thread gives its stack back; guest RAM stays out of dumps"),
+
+	/* Stop the guest, and a thread's or the process's end. */
+	WHEN1(SANDBOX_ALL, tgkill, 1, ANY, SANDBOX_PID_MARK, 0,
+	      "kick a vCPU; abort(): only to our own process"),
+	CALL(SANDBOX_ALL, getpid, 0, "pthread_kill and abort() ask for it"),
+	CALL(SANDBOX_ALL, gettid, 0, "abort() asks for it"),
+	CALL(SANDBOX_ALL, rt_sigprocmask, 0,
+	     "pthread_kill, thread exit, abort() and the terminal block some"),
+	CALL(SANDBOX_VCPU, exit, 0, "a vCPU's thread ends"),
+	CALL(SANDBOX_ALL, exit_group, 0, "the VM ends"),
+
+	/* The terminal is restored by whichever thread must end us. */
+	IOCTL(SANDBOX_ALL, TCSETS, "restore the terminal"),
+	IOCTL(SANDBOX_IO, TCGETS, "read the terminal's settings"),
+
+	/* State of parked vCPUs: reset, inspect. */
+	IOCTL(SANDBOX_IO, KVM_GET_REGS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_REGS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_SREGS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_SREGS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_XSAVE, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_XSAVE, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_XCRS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_XCRS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_DEBUGREGS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_DEBUGREGS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_LAPIC, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_LAPIC, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_VCPU_EVENTS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_VCPU_EVENTS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_MP_STATE, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_MP_STATE, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_MSRS, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_MSRS, "reset"),
+	IOCTL(SANDBOX_IO, KVM_GET_IRQCHIP, "inspect"),
+	IOCTL(SANDBOX_IO, KVM_SET_IRQCHIP, "reset"),
+};
+
+const size_t sandbox_policy_rules =
+    sizeof(sandbox_policy) / sizeof(sandbox_policy[0]);
