@@ -20,8 +20,8 @@ enum { UART_DATA, UART_IER, UART_FCR, UART_LCR, UART_MCR, UART_LSR };
 static struct {
 	struct spinlock lock; /* guards the transmitter among CPUs */
 	uint32_t ready;
-	uint32_t broken;	 /* Ctrl-C has come */
-	volatile uint64_t taken; /* bytes ever put into the ring */
+	volatile uint64_t broken; /* how far it was taken at the last Ctrl-C */
+	volatile uint64_t taken;  /* bytes ever put into the ring */
 	uint64_t given;
 	uint8_t ring[RING_BYTES];
 } console GUEST_VOLATILE;
@@ -43,10 +43,10 @@ static void console_take(void)
 
 	while (uart_in(UART_LSR) & LSR_DATA) {
 		c = uart_in(UART_DATA);
-		if (c == CTRL_C)
-			console.broken = 1;
 		if (console.taken - console.given < RING_BYTES)
 			console.ring[console.taken++ % RING_BYTES] = c;
+		if (c == CTRL_C)
+			console.broken = console.taken;
 	}
 }
 
@@ -233,8 +233,10 @@ int console_get(void)
 
 bool console_break(void)
 {
-	bool broken = console.broken;
+	uint64_t broken = console.broken;
 
-	console.broken = 0;
-	return broken;
+	if (broken <= console.given)
+		return false;
+	console.given = broken;
+	return true;
 }

@@ -62,7 +62,9 @@ void put_raw(const char *s, size_t n); /* one call to CPL 0 */
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void console_listen(void); /* takes input by interrupt from now on */
 int console_get(void);	   /* sleeps until there is a byte */
-bool console_break(void);  /* has Ctrl-C come since the last call? */
+/* Is there a Ctrl-C that console_get has not returned? Then drops it and what
+ * was typed before it. */
+bool console_break(void);
 
 /* ---- what the loader said ---- */
 
