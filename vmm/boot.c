@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,6 +86,16 @@ int boot_place(struct gmem *m, uint64_t gpa, const struct blob *b, uint64_t at,
 	/* Also after an error: some of it may have been written. */
 	gmem_return(m, GPA(gpa), len);
 	return err;
+}
+
+const char *boot_hint_memory(char hint[BOOT_HINT_BYTES], uint64_t end)
+{
+	if (end > PLATFORM_GAP_START)
+		return BOOT_HINT_KERNEL;
+	snprintf(hint, BOOT_HINT_BYTES,
+		 "give the VM more memory: --memory %luM at least",
+		 (end + MIB(1) - 1) / MIB(1));
+	return hint;
 }
 
 uint64_t boot_low_ram_end(const struct gmem *m)
@@ -243,6 +254,7 @@ static int load_initrd(struct gmem *m, const struct blob *b,
 		       struct fail *why)
 {
 	uint64_t end = MIN(img->initrd_end, boot_low_ram_end(m));
+	bool capped = end < boot_low_ram_end(m);
 
 	*at = 0;
 	if (b->bytes == 0)
@@ -250,7 +262,9 @@ static int load_initrd(struct gmem *m, const struct blob *b,
 	*at = place_below(end, b->bytes, img);
 	if (*at == 0)
 		return boot_fail(why, -ENOMEM, b,
-				 "give the VM more memory (--memory)",
+				 capped ? "give a smaller initrd"
+					: "give the VM more memory (--memory) "
+					  "or a smaller initrd",
 				 "%#lx bytes do not fit below %#lx beside the "
 				 "kernel at %#lx-%#lx",
 				 b->bytes, end, img->start, img->end);

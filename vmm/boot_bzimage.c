@@ -130,6 +130,7 @@ int boot_bzimage_load(struct gmem *m, const struct boot_source *src,
 	const struct blob *b = &src->kernel;
 	struct setup_header *h = &img->hdr;
 	uint64_t at, bytes, load, need;
+	char hint[BOOT_HINT_BYTES];
 	int err;
 
 	if (src->protocol == BOOT_PVH)
@@ -149,7 +150,7 @@ int boot_bzimage_load(struct gmem *m, const struct boot_source *src,
 	need = MAX(bytes, h->init_size);
 	if (!range_within(load, need, boot_low_ram_end(m)))
 		return boot_fail(why, -ENOMEM, b,
-				 "give the VM more memory (--memory)",
+				 boot_hint_memory(hint, load + need),
 				 "bzImage: it needs RAM from %#lx to %#lx, but "
 				 "RAM ends at %#lx",
 				 load, load + need, boot_low_ram_end(m));

@@ -103,6 +103,8 @@ static bool is_load(const Elf64_Phdr *p)
 static int elf_judge_segment(struct elf *e, struct gmem *m, unsigned i)
 {
 	const Elf64_Phdr *p = &e->ph[i];
+	char hint[BOOT_HINT_BYTES];
+	uint64_t end;
 
 	if (p->p_filesz > p->p_memsz)
 		return boot_fail(e->why, -ENOEXEC, e->b, BOOT_HINT_COPY,
@@ -120,9 +122,11 @@ static int elf_judge_segment(struct elf *e, struct gmem *m, unsigned i)
 				 "segment %u at %#lx lies below 1 MiB, where "
 				 "the boot parameters are",
 				 i, p->p_paddr);
+	if (__builtin_add_overflow(p->p_paddr, p->p_memsz, &end))
+		end = UINT64_MAX;
 	if (!gmem_borrow(m, GPA(p->p_paddr), p->p_memsz))
 		return boot_fail(e->why, -ENOMEM, e->b,
-				 "give the VM more memory (--memory)",
+				 boot_hint_memory(hint, end),
 				 "segment %u (%#lx bytes at %#lx) lies outside "
 				 "RAM, which has %#lx bytes",
 				 i, p->p_memsz, p->p_paddr, m->bytes);

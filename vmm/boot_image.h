@@ -40,6 +40,11 @@ int boot_read(const struct blob *b, uint64_t at, void *dst, uint64_t len,
 int boot_place(struct gmem *m, uint64_t gpa, const struct blob *b, uint64_t at,
 	       uint64_t len, const char *what, struct fail *why);
 
+/* The hint for what must lie below `end`: how much --memory that takes. What
+ * cannot be had by more memory gets BOOT_HINT_KERNEL. Returns `hint`. */
+#define BOOT_HINT_BYTES 80
+const char *boot_hint_memory(char hint[BOOT_HINT_BYTES], uint64_t end);
+
 /* Where the RAM that begins at 0 ends: below or at the gap. */
 uint64_t boot_low_ram_end(const struct gmem *m);
 
