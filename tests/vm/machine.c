@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole machines with the test guests: boot, run, pause, reset, end. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "platform.h"
+#include "util.h"
+#include "vmtest.h"
+
+static struct vmtest t;
+
+static void boot(const struct vmtest_config *c)
+{
+	vmtest_init(&t, c);
+	machine_run(t.machine);
+}
+
+static void expect(enum guest_event event)
+{
+	enum guest_event got = vmtest_wait(&t);
+
+	cr_assert_eq(got, event, "event %d, not %d; the guest printed: %s",
+		     (int)got, (int)event, vmtest_output(&t));
+}
+
+static void expect_exit(uint32_t code)
+{
+	expect(GUEST_EXIT);
+	cr_assert_eq(t.value, code, "exit code %u, not %u; printed: %s",
+		     t.value, code, vmtest_output(&t));
+}
+
+/* The console takes what was printed before the guest's last event, but on
+ * its own task: give it its turn. */
+static const char *printed(void)
+{
+	vmtest_let_run(&t, 3);
+	return vmtest_output(&t);
+}
+
+Test(machine, hello_prints_and_exits)
+{
+	boot(&(struct vmtest_config){ .guest = "hello" });
+	expect_exit(0);
+	cr_assert_not_null(strstr(printed(), "hello"));
+	machine_pause(t.machine);
+	vmtest_fini(&t);
+}
+
+Test(machine, more_than_255_cpus_are_made)
+{
+	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello",
+						 .cpus = 300 });
+	machine_run(t.machine);
+	expect_exit(0);
+	vmtest_fini(&t);
+}
+
+Test(machine, reset_runs_the_guest_again)
+{
+	struct machine_counters c;
+
+	boot(&(struct vmtest_config){ .guest = "hello" });
+	for (int i = 0; i < 3; i++) {
+		expect_exit(0);
+		machine_pause(t.machine);
+		cr_assert_eq(machine_reset(t.machine, &t.why), 0, "%s",
+			     t.why.message);
+		machine_run(t.machine);
+	}
+	expect_exit(0);
+	machine_counters(t.machine, &c);
+	cr_assert_eq(c.resets, 3);
+	vmtest_fini(&t);
+}
+
+Test(machine, more_cpus_than_kvm_takes_are_refused)
+{
+	struct machine_config c = { .cpus = 100000, .memory_bytes = MIB(2) };
+	struct machine *m;
+
+	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello" });
+	c.kvm_fd = vmtest_kvm();
+	cr_assert_lt(machine_create(&m, &c, &t.why), 0);
+	cr_assert_eq(t.why.code, EXIT_USAGE);
+	c.cpus = 0;
+	c.kvm_fd = vmtest_kvm();
+	cr_assert_lt(machine_create(&m, &c, &t.why), 0);
+	vmtest_fini(&t);
+}
+
+Test(machine, more_ram_than_the_host_has_is_refused)
+{
+	struct machine_config c = { .cpus = 1, .memory_bytes = GIB(1 << 20) };
+	struct machine *m;
+
+	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello" });
+	c.kvm_fd = vmtest_kvm();
+	cr_assert_lt(machine_create(&m, &c, &t.why), 0);
+	cr_assert_eq(t.why.code, EXIT_NO_SPACE);
+	vmtest_fini(&t);
+}

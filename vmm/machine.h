@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: RAM, vCPUs, buses and the one table of devices.
+ *
+ *            machine_load            machine_run
+ *     NEW ────────────────► QUIESCED ───────────► RUNNING
+ *                            ▲  │ ▲                  │ machine_pause
+ *                            │  │ │  all parked,     ▼
+ *             machine_reset  └──┘ └───────────── PARKING
+ *                              devices quiesced
+ *
+ *     any ── machine_destroy ──► gone
+ *
+ * QUIESCED: every vCPU is parked (vcpu.h) and every device is quiesced: the
+ * one state in which state is read, set, reset, saved. A stop parks first and
+ * quiesces then; running again is the reverse.
+ *
+ * Owner: the I/O thread, for all of this.
+ */
+#ifndef TINTYPE_MACHINE_H
+#define TINTYPE_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot.h"
+#include "fail.h"
+#include "guest_event.h"
+
+enum machine_state {
+	MACHINE_NEW,
+	MACHINE_QUIESCED,
+	MACHINE_RUNNING,
+	MACHINE_PARKING,
+	MACHINE_STATES
+};
+
+struct console;
+struct loop;
+struct machine;
+
+struct machine_config {
+	int kvm_fd; /* taken over */
+	unsigned cpus;
+	uint64_t memory_bytes;
+	uint64_t region_max; /* 0: no limit; tests want many memory slots */
+	struct loop *loop;
+	struct console *console;
+	int (*confine)(void); /* see vcpu_shared; NULL: none */
+	/* What the guest did, told on the I/O thread. The vCPU that did what
+	 * ends or resets the machine is already stopped. */
+	void (*event)(void *ctx, enum guest_event what, uint32_t value);
+	void *ctx;
+};
+
+/* The VM with its RAM, irqchip, vCPUs and devices, and the parked threads of
+ * the vCPUs. 0, or -errno with `why`; nothing is left behind then. */
+int machine_create(struct machine **out, const struct machine_config *c,
+		   struct fail *why);
+void machine_destroy(struct machine *m); /* in any state */
+
+/* Loads a guest into the NEW machine. `src` (and its blobs) is kept for
+ * machine_reset and must outlive the machine. */
+int machine_load(struct machine *m, const struct boot_source *src,
+		 struct fail *why);
+
+void machine_run(struct machine *m);   /* QUIESCED -> RUNNING */
+void machine_pause(struct machine *m); /* RUNNING -> QUIESCED */
+
+/* Power-on state of all, RAM zeroed, the guest loaded anew. QUIESCED. On
+ * failure the machine can only be destroyed. */
+int machine_reset(struct machine *m, struct fail *why);
+
+/* The user presses the power button. */
+void machine_power_button(struct machine *m);
+
+enum machine_state machine_state(const struct machine *m);
+const char *machine_state_name(enum machine_state s);
+
+/* Where a parked vCPU stands: its instruction pointer, 0 if unknown. */
+uint64_t machine_vcpu_rip(struct machine *m, unsigned id);
+
+struct machine_counters {
+	uint64_t exits, pio, mmio, signals; /* over all vCPUs */
+	uint64_t unclaimed;                 /* accesses that no device takes */
+	uint64_t refused;   /* accesses that a register table refuses */
+	uint64_t resets;
+};
+void machine_counters(struct machine *m, struct machine_counters *out);
+
+/* Calls `fn` with the name, type and printed state ("name=0x..\n" lines) of
+ * each device. Any state. */
+void machine_each_device(struct machine *m,
+			 void (*fn)(void *ctx, const char *name,
+				    const char *type, uint64_t refused,
+				    const char *state),
+			 void *ctx);
+
+#endif
