@@ -74,8 +74,7 @@ static bool allowed(const struct device_ops *ops, uint64_t off, unsigned len,
 		    !range_within(off - g->offset, len, g->bytes) ||
 		    !(g->access & access))
 			continue;
-		return (g->widths & len) &&
-		       (off == g->offset || g->bytes > 8);
+		return (g->widths & len) && (off == g->offset || g->bytes > 8);
 	}
 	return false;
 }

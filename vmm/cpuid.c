@@ -8,13 +8,13 @@
 #include "util.h"
 
 #define LEAF1_ECX_MONITOR      (1u << 3)
-#define LEAF1_ECX_VMX          (1u << 5)
+#define LEAF1_ECX_VMX	       (1u << 5)
 #define LEAF1_ECX_X2APIC       (1u << 21)
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF1_ECX_HYPERVISOR   (1u << 31)
-#define LEAF1_EDX_HTT          (1u << 28)
+#define LEAF1_EDX_HTT	       (1u << 28)
 #define EXT1_ECX_CMP_LEGACY    (1u << 1)
-#define EXT1_ECX_SVM           (1u << 2)
+#define EXT1_ECX_SVM	       (1u << 2)
 
 /* Levels of leaf 0xb, in ECX bits 15:8 */
 #define TOPOLOGY_SMT  1
@@ -62,7 +62,8 @@ static int shape_topology_leaf(struct kvm_cpuid2 *c, unsigned cpus)
 {
 	struct kvm_cpuid_entry2 level[] = {
 		{ .ebx = 1, .ecx = TOPOLOGY_SMT << 8 },
-		{ .eax = bits_for(cpus), .ebx = cpus,
+		{ .eax = bits_for(cpus),
+		  .ebx = cpus,
 		  .ecx = TOPOLOGY_CORE << 8 | 1 },
 		{ .ecx = 2 },
 	};
@@ -112,7 +113,7 @@ static void shape_entry(struct kvm_cpuid_entry2 *e, unsigned cpus,
 		if (e->eax & 0x1f)
 			e->eax = share_cache(e->eax, cpus, true);
 		break;
-	case 0xa:        /* PMU */
+	case 0xa:	 /* PMU */
 	case 0x80000022: /* AMD PMU v2 */
 	case 0x8000000a: /* SVM */
 		e->eax = e->ebx = e->ecx = e->edx = 0;
@@ -155,7 +156,7 @@ void cpuid_set_apic_id(struct kvm_cpuid2 *c, uint32_t id)
 		case 0x8000001e:
 			e->eax = id;
 			e->ebx = id & 0xff; /* one thread a core */
-			e->ecx = 0;         /* one node */
+			e->ecx = 0;	    /* one node */
 			break;
 		default:
 			break;

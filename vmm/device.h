@@ -21,7 +21,7 @@ enum { REG_1 = 1, REG_2 = 2, REG_4 = 4, REG_8 = 8 };
 
 struct reg {
 	uint16_t offset; /* from the start of the device's range */
-	uint16_t bytes;  /* what it spans; accesses start at its first byte,
+	uint16_t bytes;	 /* what it spans; accesses start at its first byte,
 			  * or anywhere inside when it spans more than 8 */
 	uint8_t widths;
 	uint8_t access;
@@ -52,7 +52,7 @@ struct device_ops {
 struct device {
 	const struct device_ops *ops;
 	const char *name;     /* "uart0": unique in its machine, stable */
-	void *st;             /* the state struct that ops->state describes */
+	void *st;	      /* the state struct that ops->state describes */
 	pthread_mutex_t lock; /* guards all of the device */
 	/* Accesses that the register table refuses; guest's fault, counted. */
 	uint64_t refused;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Failures as people read them: one record, filled where the reason is known. */
+/* Failures as people read them: one record, filled where the reason is known.
+ */
 #include "fail.h"
 
 #include <stdarg.h>

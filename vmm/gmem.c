@@ -104,9 +104,9 @@ static int64_t offset_of(const struct gmem *m, gpa_t a, size_t len)
 		if (a.v < r->gpa || a.v - r->gpa >= r->bytes)
 			continue;
 		/* Regions that go on in both spaces are one stretch. */
-		for (unsigned j = i + 1; j < m->nregions &&
-					 m->region[j].gpa == r->gpa + end &&
-					 m->region[j].offset == r->offset + end;
+		for (unsigned j = i + 1;
+		     j < m->nregions && m->region[j].gpa == r->gpa + end &&
+		     m->region[j].offset == r->offset + end;
 		     j++)
 			end += m->region[j].bytes;
 		if (!range_within(a.v - r->gpa, len, end))

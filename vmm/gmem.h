@@ -24,16 +24,13 @@ typedef struct {
 	uint64_t v;
 } gpa_t;
 
-#define GPA(x)                                                                 \
-	((gpa_t){                                                              \
-		(x)                                                            \
-	})
+#define GPA(x) ((gpa_t){ (x) })
 
 #define GMEM_MAX_REGIONS 16
 
 struct gmem_region {
-	uint64_t gpa;    /* page aligned */
-	uint64_t bytes;  /* whole pages */
+	uint64_t gpa;	 /* page aligned */
+	uint64_t bytes;	 /* whole pages */
 	uint64_t offset; /* where it starts in RAM space */
 };
 

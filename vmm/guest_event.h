@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 enum guest_event {
-	GUEST_POWEROFF,     /* S5; value: unused */
-	GUEST_RESET,        /* reset register or keyboard controller */
-	GUEST_EXIT,         /* debug-exit port; value: the exit code, 0-255 */
-	GUEST_PANIC,        /* pvpanic; value: the byte written */
-	GUEST_READY,        /* "I am ready", once or often */
+	GUEST_POWEROFF,	    /* S5; value: unused */
+	GUEST_RESET,	    /* reset register or keyboard controller */
+	GUEST_EXIT,	    /* debug-exit port; value: the exit code, 0-255 */
+	GUEST_PANIC,	    /* pvpanic; value: the byte written */
+	GUEST_READY,	    /* "I am ready", once or often */
 	GUEST_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
 	GUEST_VCPU_FAILED,  /* KVM cannot go on; value: KVM's exit reason */
 };

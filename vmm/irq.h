@@ -15,7 +15,7 @@
 struct irq {
 	int vm_fd; /* -1: connected to nothing, for tests; not owned */
 	uint32_t gsi;
-	bool level;      /* what was set last */
+	bool level;	 /* what was set last */
 	uint64_t raised; /* rising edges, for `inspect` and tests */
 };
 

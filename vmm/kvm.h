@@ -23,8 +23,8 @@ int kvm_open(struct fail *why);
 
 /* System */
 int kvm_check_extension(int kvm_or_vm, int cap); /* its value; 0: absent */
-int kvm_create_vm(int kvm);                      /* the fd */
-int kvm_get_vcpu_mmap_size(int kvm);             /* bytes */
+int kvm_create_vm(int kvm);			 /* the fd */
+int kvm_get_vcpu_mmap_size(int kvm);		 /* bytes */
 int kvm_get_supported_cpuid(int kvm, struct kvm_cpuid2 *c);
 int kvm_get_msr_index_list(int kvm, struct kvm_msr_list *l);
 

@@ -17,8 +17,10 @@ void log_setup(int fd, enum log_level level)
 	log_level_max = level;
 }
 
-__attribute__((format(printf, 2, 0))) static void
-log_line(const char *object, const char *fmt, va_list ap, const char *tail)
+__attribute__((format(printf, 2, 0))) static void log_line(const char *object,
+							   const char *fmt,
+							   va_list ap,
+							   const char *tail)
 {
 	char line[512];
 	int n = snprintf(line, sizeof(line), "tintype: %s: ", object);

@@ -39,8 +39,7 @@
 
 /* KVM_CAP_X2APIC_API: 32-bit APIC ids, no broadcast quirk */
 #define X2APIC_API_FLAGS                                                       \
-	(KVM_X2APIC_API_USE_32BIT_IDS |                                        \
-	 KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+	(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
 
 struct machine {
 	enum machine_state state;
@@ -106,7 +105,7 @@ const char *machine_state_name(enum machine_state s)
 
 /* ---- what the guest does to its machine ---- */
 
-#define EVENT_BIT(e) (1u << (e))
+#define EVENT_BIT(e)	  (1u << (e))
 #define EVENTS_THAT_GO_ON EVENT_BIT(GUEST_READY)
 
 static void raise_event(struct guest_events *e, enum guest_event what,
@@ -124,8 +123,8 @@ static void raise_event(struct guest_events *e, enum guest_event what,
 
 /* Of events that came together, the one that says most about the end. */
 static const enum guest_event by_weight[] = {
-	GUEST_EXIT,  GUEST_PANIC,	 GUEST_VCPU_FAILED, GUEST_TRIPLE_FAULT,
-	GUEST_POWEROFF, GUEST_RESET,
+	GUEST_EXIT,	    GUEST_PANIC,    GUEST_VCPU_FAILED,
+	GUEST_TRIPLE_FAULT, GUEST_POWEROFF, GUEST_RESET,
 };
 
 static void tell_events(struct loop_task *t)
@@ -160,8 +159,8 @@ static int check_cpus(struct machine *m, struct fail *why)
 	if (m->cfg.cpus == 0 || m->cfg.cpus > (unsigned)MAX(most, 1))
 		return fail_set(why, EXIT_USAGE, -EINVAL, "machine",
 				"give --cpus within that",
-				"%u vCPUs: KVM here takes 1 to %d",
-				m->cfg.cpus, most);
+				"%u vCPUs: KVM here takes 1 to %d", m->cfg.cpus,
+				most);
 	return 0;
 }
 
@@ -181,12 +180,11 @@ static int create_ram(struct machine *m, struct fail *why)
 	if (sysinfo(&host) == 0 &&
 	    m->cfg.memory_bytes / host.mem_unit > host.totalram)
 		return fail_set(
-			why, EXIT_NO_SPACE, -ENOMEM, "machine",
-			"give --memory less than that",
-			"%llu MiB of RAM asked for, this host has %llu",
-			(unsigned long long)m->cfg.memory_bytes >> 20,
-			(unsigned long long)host.totalram * host.mem_unit >>
-				20);
+		    why, EXIT_NO_SPACE, -ENOMEM, "machine",
+		    "give --memory less than that",
+		    "%llu MiB of RAM asked for, this host has %llu",
+		    (unsigned long long)m->cfg.memory_bytes >> 20,
+		    (unsigned long long)host.totalram * host.mem_unit >> 20);
 	n = gmem_init(&m->ram, region, (unsigned)n);
 	if (n < 0)
 		return fail_set(why, EXIT_NO_SPACE, n, "machine",
@@ -205,7 +203,7 @@ static int set_slots(struct machine *m)
 			.guest_phys_addr = r->gpa,
 			.memory_size = r->bytes,
 			.userspace_addr = (uint64_t)(uintptr_t)gmem_borrow(
-				&m->ram, GPA(r->gpa), r->bytes),
+			    &m->ram, GPA(r->gpa), r->bytes),
 		};
 		int err = kvm_set_user_memory_region(m->vm_fd, &slot);
 
@@ -331,8 +329,8 @@ static int place_devices(struct machine *m)
 		int r = 0;
 
 		if (place[i].bus)
-			r = bus_add(place[i].bus, place[i].base,
-				    place[i].bytes, place[i].dev);
+			r = bus_add(place[i].bus, place[i].base, place[i].bytes,
+				    place[i].dev);
 		if (r < 0)
 			return r;
 		m->device[m->ndevices++] = place[i].dev;

@@ -82,8 +82,8 @@ uint64_t machine_vcpu_rip(struct machine *m, unsigned id);
 
 struct machine_counters {
 	uint64_t exits, pio, mmio, signals; /* over all vCPUs */
-	uint64_t unclaimed;                 /* accesses that no device takes */
-	uint64_t refused;   /* accesses that a register table refuses */
+	uint64_t unclaimed;		    /* accesses that no device takes */
+	uint64_t refused; /* accesses that a register table refuses */
 	uint64_t resets;
 };
 void machine_counters(struct machine *m, struct machine_counters *out);

@@ -26,7 +26,8 @@ int state_check(const struct state_desc *d)
 
 uint64_t state_get(const struct state_field *f, const void *st, unsigned i)
 {
-	const uint8_t *p = (const uint8_t *)st + f->offset + (size_t)i * f->size;
+	const uint8_t *p =
+	    (const uint8_t *)st + f->offset + (size_t)i * f->size;
 	uint64_t v = 0;
 
 	memcpy(&v, p, f->size); /* little-endian, as the host always is */

@@ -14,9 +14,9 @@
 struct state_field {
 	const char *name;
 	uint16_t offset; /* bytes from the start of the struct */
-	uint16_t count;  /* elements; 1 for a scalar */
-	uint8_t size;    /* bytes of one element: 1, 2, 4 or 8 */
-	uint8_t since;   /* first version of the struct that had it */
+	uint16_t count;	 /* elements; 1 for a scalar */
+	uint8_t size;	 /* bytes of one element: 1, 2, 4 or 8 */
+	uint8_t since;	 /* first version of the struct that had it */
 };
 
 struct state_desc {
@@ -35,19 +35,18 @@ struct state_desc {
 				       __typeof__(&STATE_MEMBER(T, f)[0])))
 #define STATE(T, f, v)                                                         \
 	{                                                                      \
-		#f, offsetof(T, f), 1, STATE_SIZE(STATE_MEMBER(T, f)), (v)     \
+#f, offsetof(T, f), 1, STATE_SIZE(STATE_MEMBER(T, f)), (v)     \
 	}
 #define STATE_ARRAY(T, f, v)                                                   \
 	{                                                                      \
-		#f, offsetof(T, f),                                            \
-			sizeof(STATE_MEMBER(T, f)) /                           \
-					sizeof(STATE_MEMBER(T, f)[0]) +        \
-				0 * sizeof(struct {                            \
-					int not_an_array[                      \
-						STATE_IS_ARRAY(T, f) ? 1       \
-								     : -1];    \
-				}),                                            \
-			STATE_SIZE(STATE_MEMBER(T, f)[0]), (v)                 \
+#f, offsetof(T, f),                                            \
+		    sizeof(STATE_MEMBER(T, f)) /                               \
+			    sizeof(STATE_MEMBER(T, f)[0]) +                    \
+			0 * sizeof(struct {                                    \
+				int not_an_array[STATE_IS_ARRAY(T, f) ? 1      \
+								      : -1];   \
+			}),                                                    \
+		    STATE_SIZE(STATE_MEMBER(T, f)[0]), (v)                     \
 	}
 #define STATE_DESC(nm, ver, T, rows)                                           \
 	{                                                                      \

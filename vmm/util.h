@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define GIB(n) ((uint64_t)(n) << 30)
+#define KIB(n)	      ((uint64_t)(n) << 10)
+#define MIB(n)	      ((uint64_t)(n) << 20)
+#define GIB(n)	      ((uint64_t)(n) << 30)
 
 #define PAGE_BYTES UINT64_C(4096)
 #define PAGE_SHIFT 12
@@ -69,14 +69,14 @@ static inline pthread_mutex_t *lock_taken(pthread_mutex_t *m)
 }
 
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
-#define _cleanup_free_  __attribute__((cleanup(cleanup_free)))
+#define _cleanup_free_	__attribute__((cleanup(cleanup_free)))
 
 #define LOCKED_PASTE2(a, b) a##b
 #define LOCKED_PASTE(a, b)  LOCKED_PASTE2(a, b)
 /* Holds `m` until the end of the enclosing block. */
 #define _locked_(m)                                                            \
-	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t       \
-		*LOCKED_PASTE(locked_, __LINE__) = lock_taken(m)
+	__attribute__((cleanup(cleanup_unlock), unused)) pthread_mutex_t *     \
+	LOCKED_PASTE(locked_, __LINE__) = lock_taken(m)
 
 /* Gives the fd away: the local no longer closes it. */
 static inline int steal_fd(int *fd)

@@ -20,18 +20,18 @@
 #include "platform.h"
 #include "util.h"
 
-#define MSR_MISC_ENABLE   0x1a0
-#define MSR_MTRR_DEF_TYPE 0x2ff
+#define MSR_MISC_ENABLE		0x1a0
+#define MSR_MTRR_DEF_TYPE	0x2ff
 #define MISC_ENABLE_FAST_STRING 1
 #define MTRR_ENABLED_WRITE_BACK 0x806
 
-#define CR0_PE (1u << 0)
-#define CR0_ET (1u << 4)
-#define CR0_NE (1u << 5)
-#define CR0_PG (1u << 31)
-#define CR4_PAE (1u << 5)
-#define EFER_LME (1u << 8)
-#define EFER_LMA (1u << 10)
+#define CR0_PE	     (1u << 0)
+#define CR0_ET	     (1u << 4)
+#define CR0_NE	     (1u << 5)
+#define CR0_PG	     (1u << 31)
+#define CR4_PAE	     (1u << 5)
+#define EFER_LME     (1u << 8)
+#define EFER_LMA     (1u << 10)
 #define RFLAGS_FIXED 2
 
 /* KVM_GET/SET_MSRS take at most this many entries a call. */
@@ -74,18 +74,18 @@ static int shared_lists(struct vcpu_shared *s, struct fail *why)
 	struct kvm_msr_list probe = { .nmsrs = 0 };
 	int r;
 
-	s->cpuid = calloc(1, sizeof(*s->cpuid) +
-				     CPUID_MAX_ENTRIES *
-					     sizeof(s->cpuid->entries[0]));
+	s->cpuid =
+	    calloc(1, sizeof(*s->cpuid) +
+			  CPUID_MAX_ENTRIES * sizeof(s->cpuid->entries[0]));
 	if (!s->cpuid)
 		return fail_kvm(why, -ENOMEM, "CPUID");
 	s->cpuid->nent = CPUID_MAX_ENTRIES;
 	r = kvm_get_supported_cpuid(s->kvm_fd, s->cpuid);
 	if (r < 0)
 		return fail_kvm(why, r, "KVM_GET_SUPPORTED_CPUID");
-	r = cpuid_shape(s->cpuid, s->cpus,
-			kvm_check_extension(s->kvm_fd,
-					    KVM_CAP_TSC_DEADLINE_TIMER));
+	r = cpuid_shape(
+	    s->cpuid, s->cpus,
+	    kvm_check_extension(s->kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER));
 	if (r < 0)
 		return fail_kvm(why, r, "CPUID");
 
@@ -137,7 +137,7 @@ static int msrs_in_calls(int fd, struct kvm_msr_entry *e, uint32_t n,
 			 msrs_fn *fn)
 {
 	_cleanup_free_ struct kvm_msrs *m =
-		calloc(1, sizeof(*m) + MIN(n, MSRS_A_CALL) * sizeof(*e));
+	    calloc(1, sizeof(*m) + MIN(n, MSRS_A_CALL) * sizeof(*e));
 	int refused = 0;
 
 	if (!m)
@@ -168,7 +168,7 @@ static int remember_power_on(struct vcpu *v)
 {
 	const struct kvm_msr_list *list = v->shared->msrs;
 	struct vcpu_reset *s =
-		calloc(1, sizeof(*s) + list->nmsrs * sizeof(s->msr[0]));
+	    calloc(1, sizeof(*s) + list->nmsrs * sizeof(s->msr[0]));
 	int r;
 
 	if (!s)
@@ -294,8 +294,9 @@ int vcpu_init(struct vcpu *v, struct vcpu_shared *s, unsigned id,
 	void *p;
 	int r;
 
-	*v = (struct vcpu){ .shared = s, .id = id, .want_park = true,
-			    .parked = true };
+	*v = (struct vcpu){
+		.shared = s, .id = id, .want_park = true, .parked = true
+	};
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->changed, NULL);
 	v->fd = kvm_create_vcpu(s->vm_fd, id);
@@ -365,7 +366,10 @@ static void exit_mmio(struct vcpu *v)
 
 	atomic_fetch_add_explicit(&v->counters.mmio, 1, memory_order_relaxed);
 	while (left) {
-		uint32_t part = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+		uint32_t part = left >= 8   ? 8
+				: left >= 4 ? 4
+				: left >= 2 ? 2
+					    : 1;
 
 		if (run->mmio.is_write)
 			bus_write(v->shared->mmio, addr, data, part);

@@ -12,16 +12,16 @@
 /* Everything the VM will ever have open; -1 where there is none. vm_run takes
  * them all over. After it started, it opens nothing more. */
 struct vm_files {
-	int kvm;            /* /dev/kvm */
+	int kvm;	    /* /dev/kvm */
 	int kernel, initrd; /* read-only; kernel -1: the demo guest */
-	int in, out;        /* console sinks, see console_config */
+	int in, out;	    /* console sinks, see console_config */
 	bool terminal;
-	int log;            /* console.log, read/write */
-	int control;        /* listening UNIX socket */
-	int console[2];     /* listening UNIX sockets */
-	int status;         /* state.json, write: how the VM is, how it ended */
-	int started;        /* a pipe: a line of JSON when the guest runs */
-	int ready;          /* a pipe: one byte when the guest says so */
+	int log;	/* console.log, read/write */
+	int control;	/* listening UNIX socket */
+	int console[2]; /* listening UNIX sockets */
+	int status;	/* state.json, write: how the VM is, how it ended */
+	int started;	/* a pipe: a line of JSON when the guest runs */
+	int ready;	/* a pipe: one byte when the guest says so */
 };
 
 /*

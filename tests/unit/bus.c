@@ -111,8 +111,7 @@ Test(bus, overlap_is_refused_touching_is_not)
 Test(bus, full_table_is_refused)
 {
 	while (bus.nranges < BUS_MAX_RANGES)
-		cr_assert_eq(bus_add(&bus, 0x100000 + bus.nranges, 1,
-				     &toy.dev),
+		cr_assert_eq(bus_add(&bus, 0x100000 + bus.nranges, 1, &toy.dev),
 			     0);
 	cr_assert_eq(bus_add(&bus, 0, 1, &toy.dev), -ENOSPC);
 }

@@ -13,7 +13,9 @@ static void setup(void)
 {
 	static const struct kvm_cpuid_entry2 host[] = {
 		{ .function = 0, .eax = 0x10 },
-		{ .function = 1, .ebx = 0x07100800, .ecx = 1u << 5 | 1u << 3,
+		{ .function = 1,
+		  .ebx = 0x07100800,
+		  .ecx = 1u << 5 | 1u << 3,
 		  .edx = 1u << 28 },
 		{ .function = 4, .flags = 1, .index = 0, .eax = 0xfc004121 },
 		{ .function = 4, .flags = 1, .index = 3, .eax = 0xfc1fc163 },
@@ -29,7 +31,7 @@ static void setup(void)
 	};
 
 	list = calloc(1, sizeof(*list) +
-				 CPUID_MAX_ENTRIES * sizeof(list->entries[0]));
+			     CPUID_MAX_ENTRIES * sizeof(list->entries[0]));
 	cr_assert_not_null(list);
 	list->nent = ARRAY_SIZE(host);
 	memcpy(list->entries, host, sizeof(host));
@@ -115,7 +117,7 @@ Test(cpuid, full_list_is_refused)
 {
 	while (list->nent < CPUID_MAX_ENTRIES)
 		list->entries[list->nent++] =
-			(struct kvm_cpuid_entry2){ .function = 0x40000100 };
+		    (struct kvm_cpuid_entry2){ .function = 0x40000100 };
 	/* Two of 0xb and one of 0x1f go, three come: that still fits. */
 	cr_assert_eq(cpuid_shape(list, 2, true), 0);
 	list->entries[list->nent - 1].function = 0x40000100;

@@ -22,7 +22,7 @@ static const struct state_field rows[] = {
 	STATE_ARRAY(struct sample, d, 1),
 };
 static const struct state_desc desc =
-	STATE_DESC("sample", 2, struct sample, rows);
+    STATE_DESC("sample", 2, struct sample, rows);
 
 Test(state, complete_table_tiles)
 {

@@ -49,8 +49,8 @@ Test(machine, hello_prints_and_exits)
 
 Test(machine, more_than_255_cpus_are_made)
 {
-	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello",
-						 .cpus = 300 });
+	vmtest_init(&t,
+		    &(struct vmtest_config){ .guest = "hello", .cpus = 300 });
 	machine_run(t.machine);
 	expect_exit(0);
 	vmtest_fini(&t);

@@ -15,7 +15,7 @@
 #include "util.h"
 #include "vcpu.h"
 
-#define CODE 0x2000
+#define CODE	 0x2000
 #define TOY_PORT 0x10
 #define TOY_MMIO 0xd0000000
 
@@ -89,7 +89,7 @@ static void set_slot(void)
 	struct kvm_userspace_memory_region slot = {
 		.memory_size = b.ram.bytes,
 		.userspace_addr = (uint64_t)(uintptr_t)gmem_borrow(
-			&b.ram, GPA(0), b.ram.bytes),
+		    &b.ram, GPA(0), b.ram.bytes),
 	};
 
 	cr_assert_eq(kvm_set_user_memory_region(b.vm, &slot), 0);
@@ -97,7 +97,8 @@ static void set_slot(void)
 
 static void start(const void *code, size_t len)
 {
-	const struct boot_entry entry = { .protocol = BOOT_PVH, .rip = CODE,
+	const struct boot_entry entry = { .protocol = BOOT_PVH,
+					  .rip = CODE,
 					  .params = 0x1234 };
 	struct gmem_region region[GMEM_MAX_REGIONS];
 	int kvm = kvm_open(&b.why);
@@ -117,8 +118,12 @@ static void start(const void *code, size_t len)
 	set_slot();
 	cr_assert_eq(kvm_create_irqchip(b.vm), 0);
 	b.shared = (struct vcpu_shared){
-		.kvm_fd = kvm, .vm_fd = b.vm, .pio = &b.pio, .mmio = &b.mmio,
-		.events = &b.events, .cpus = 1,
+		.kvm_fd = kvm,
+		.vm_fd = b.vm,
+		.pio = &b.pio,
+		.mmio = &b.mmio,
+		.events = &b.events,
+		.cpus = 1,
 	};
 	cr_assert_eq(vcpu_shared_init(&b.shared, &b.why), 0, "%s",
 		     b.why.message);
@@ -191,9 +196,8 @@ Test(vcpu, park_inside_an_in_completes_it)
 Test(vcpu, park_inside_a_page_crossing_mmio_write_completes_both_parts)
 {
 	/* mov eax, 0x44332211; mov [TOY_MMIO + 0xffe], eax; jmp $ */
-	static const uint8_t code[] = { 0xb8, 0x11, 0x22, 0x33, 0x44,
-					0xa3, 0xfe, 0x0f, 0x00, 0xd0,
-					0xeb, 0xfe };
+	static const uint8_t code[] = { 0xb8, 0x11, 0x22, 0x33, 0x44, 0xa3,
+					0xfe, 0x0f, 0x00, 0xd0, 0xeb, 0xfe };
 
 	start(code, sizeof(code));
 	b.toy.park_on_access = &b.vcpu;
@@ -212,11 +216,12 @@ Test(vcpu, string_io_moves_every_element)
 {
 	/* mov esi, CODE+0x100; mov ecx, 4; mov dx, TOY_PORT; rep outsw;
 	 * mov edi, CODE+0x200; mov ecx, 4; rep insb; jmp $ */
-	static const uint8_t code[] = {
-		0xbe, 0x00, 0x21, 0x00, 0x00, 0xb9, 0x04, 0x00, 0x00, 0x00,
-		0x66, 0xba, TOY_PORT, 0x00, 0xf3, 0x66, 0x6f, 0xbf, 0x00, 0x22,
-		0x00, 0x00, 0xb9, 0x04, 0x00, 0x00, 0x00, 0xf3, 0x6c, 0xeb, 0xfe
-	};
+	static const uint8_t code[] = { 0xbe,	  0x00, 0x21, 0x00, 0x00, 0xb9,
+					0x04,	  0x00, 0x00, 0x00, 0x66, 0xba,
+					TOY_PORT, 0x00, 0xf3, 0x66, 0x6f, 0xbf,
+					0x00,	  0x22, 0x00, 0x00, 0xb9, 0x04,
+					0x00,	  0x00, 0x00, 0xf3, 0x6c, 0xeb,
+					0xfe };
 	static const uint16_t out[] = { 0x1111, 0x2222, 0x3333, 0x4444 };
 	static const uint8_t want[] = { 0x40, 0x41, 0x42, 0x43 };
 	uint8_t in[4];
@@ -316,8 +321,8 @@ Test(vcpu, reset_gives_the_registers_of_power_on)
 Test(vcpu, pvh_entry_passes_its_parameter_in_ebx)
 {
 	/* mov [CODE + 0x100], ebx; in al, TOY_PORT; jmp $ */
-	static const uint8_t code[] = { 0x89, 0x1d, 0x00, 0x21, 0,    0,
-					0xe4, 0x10, 0xeb, 0xfe };
+	static const uint8_t code[] = { 0x89, 0x1d, 0x00, 0x21, 0,
+					0,    0xe4, 0x10, 0xeb, 0xfe };
 	uint32_t got = 0;
 
 	start(code, sizeof(code));

@@ -33,7 +33,8 @@ static void open_guest(struct vmtest *t, const char *guest)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	cr_assert(fd >= 0, "%s: %s", path, strerror(errno));
 	cr_assert_eq(fstat(fd, &st), 0);
-	t->src.kernel = (struct blob){ .fd = fd, .bytes = (uint64_t)st.st_size,
+	t->src.kernel = (struct blob){ .fd = fd,
+				       .bytes = (uint64_t)st.st_size,
 				       .name = path };
 }
 
@@ -49,7 +50,8 @@ int vmtest_kvm(void)
 
 void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 {
-	struct console_config con = { .in_fd = -1, .log_fd = -1,
+	struct console_config con = { .in_fd = -1,
+				      .log_fd = -1,
 				      .listen_fd = { -1, -1 } };
 	struct machine_config m = {
 		.cpus = c->cpus ? c->cpus : 1,

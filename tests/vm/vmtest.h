@@ -28,7 +28,7 @@ struct vmtest {
 struct vmtest_config {
 	const char *guest;   /* a program of guest/tests/, "hello" */
 	const char *cmdline; /* NULL: "" */
-	unsigned cpus;       /* 0: 1 */
+	unsigned cpus;	     /* 0: 1 */
 	uint64_t memory;     /* 0: 32 MiB */
 	uint64_t region_max;
 };

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One VM's process from "all is open" to its exit code. The order is fixed:
+ * harden, build, load, confine the threads, tell the parent, run.
+ */
+#include "vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "console.h"
+#include "control.h"
+#include "demo_guest.h"
+#include "log.h"
+#include "loop.h"
+#include "machine.h"
+#include "sandbox.h"
+#include "terminal.h"
+#include "util.h"
+
+struct vm {
+	const struct vm_config *cfg;
+	struct vm_files *files;
+	struct loop loop;
+	struct console *console;
+	struct control *control;
+	struct machine *machine;
+	struct boot_source src;
+	struct loop_source signals;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
+	time_t started;	     /* wall clock, for people */
+	bool ready, ended;
+	int code;
+	const char *reason;
+	struct fail end; /* message of the end; empty when there is nothing */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- how the VM is, for whoever looks at its directory ---- */
+
+static void write_status(struct vm *vm)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *doc = json_pack("{s:i, s:I, s:s}", "pid", (int)getpid(),
+				"started", (json_int_t)vm->started, "state",
+				vm->ended ? "ended" : "running");
+	size_t len;
+
+	if (doc && vm->ended)
+		json_object_update_new(doc,
+				       json_pack("{s:i, s:s, s:s}", "code",
+						 vm->code, "reason", vm->reason,
+						 "message", vm->end.message));
+	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	json_decref(doc);
+	if (vm->files->status < 0 || !text)
+		return;
+	len = strlen(text);
+	if (pwrite(vm->files->status, text, len, 0) != (ssize_t)len ||
+	    ftruncate(vm->files->status, (off_t)len))
+		log_warn(vm->cfg->name, "write state.json: %s",
+			 strerror(errno));
+}
+
+/* ---- the end ---- */
+
+/* The first reason counts. The guest is stopped and stays so. */
+static void end_vm(struct vm *vm, int code, const char *reason)
+{
+	if (vm->ended)
+		return;
+	if (machine_state(vm->machine) == MACHINE_RUNNING)
+		machine_pause(vm->machine);
+	vm->ended = true;
+	vm->code = code;
+	vm->reason = reason;
+	loop_quit(&vm->loop);
+}
+
+static void crash(struct vm *vm, int code, const char *reason, const char *text)
+{
+	if (vm->ended)
+		return;
+	if (machine_state(vm->machine) == MACHINE_RUNNING)
+		machine_pause(vm->machine);
+	fail_set(&vm->end, (enum exit_code)code, -EIO, vm->cfg->name,
+		 "'tintype logs' shows what the guest printed last",
+		 "%s (vCPU 0 at 0x%" PRIx64 ")", text,
+		 machine_vcpu_rip(vm->machine, 0));
+	end_vm(vm, code, reason);
+}
+
+static void reboot(struct vm *vm)
+{
+	if (vm->cfg->on_reboot == ON_REBOOT_EXIT) {
+		end_vm(vm, EXIT_OK, "reboot");
+		return;
+	}
+	machine_pause(vm->machine);
+	if (machine_reset(vm->machine, &vm->end) < 0) {
+		end_vm(vm, EXIT_OWN_FAILURE, "failed");
+		return;
+	}
+	machine_run(vm->machine);
+}
+
+static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
+{
+	struct vm *vm = ctx;
+	char text[64];
+
+	if (vm->ended)
+		return;
+	switch (what) {
+	case GUEST_POWEROFF:
+		end_vm(vm, EXIT_OK, "poweroff");
+		break;
+	case GUEST_RESET:
+		reboot(vm);
+		break;
+	case GUEST_EXIT:
+		end_vm(vm, (int)(value & 0xff), "exit");
+		break;
+	case GUEST_PANIC:
+		crash(vm, EXIT_GUEST_CRASH, "panic", "the guest panicked");
+		break;
+	case GUEST_READY:
+		if (!vm->ready && vm->files->ready >= 0 &&
+		    write(vm->files->ready, "R", 1) != 1)
+			log_debug(vm->cfg->name, "nobody waits for ready");
+		vm->ready = true;
+		break;
+	case GUEST_TRIPLE_FAULT:
+		crash(vm, EXIT_GUEST_CRASH, "triple-fault",
+		      "the guest triple-faulted");
+		break;
+	case GUEST_VCPU_FAILED:
+		snprintf(text, sizeof(text),
+			 "KVM cannot run the guest on: exit reason %u", value);
+		crash(vm, EXIT_OWN_FAILURE, "failed", text);
+		break;
+	}
+}
+
+static void killed(struct vm *vm, const char *by)
+{
+	fail_set(&vm->end, EXIT_CANCELLED, -ECANCELED, vm->cfg->name, NULL,
+		 "ended by %s", by);
+	end_vm(vm, EXIT_CANCELLED, "killed");
+}
+
+static void on_escape(void *ctx)
+{
+	killed(ctx, "the terminal (~.)");
+}
+
+static void on_signal(struct loop_source *s, uint32_t events)
+{
+	struct vm *vm = container_of(s, struct vm, signals);
+	struct signalfd_siginfo info;
+	char by[32];
+
+	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	snprintf(by, sizeof(by), "signal %u", info.ssi_signo);
+	killed(vm, by);
+}
+
+/* A crash of our own must not leave the user's terminal raw. */
+static void on_fatal(int sig)
+{
+	terminal_restore();
+	raise(sig); /* SA_RESETHAND: it ends us now */
+}
+
+static int setup_signals(struct vm *vm)
+{
+	const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+	const struct sigaction end = { .sa_handler = on_fatal,
+				       .sa_flags = SA_RESETHAND | SA_NODEFER };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (unsigned i = 0; vm->files->terminal && i < ARRAY_SIZE(fatal); i++)
+		sigaction(fatal[i], &end, NULL);
+	vm->signals = (struct loop_source){
+		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+		.ready = on_signal,
+		.events = EPOLLIN,
+	};
+	return vm->signals.fd < 0 ? -errno : loop_add(&vm->loop, &vm->signals);
+}
+
+/* ---- control ---- */
+
+static int op_status(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	struct vm *vm = ctx;
+
+	*result = json_pack(
+	    "{s:s, s:s, s:i, s:i, s:I, s:b, s:I}", "name", vm->cfg->name,
+	    "state", machine_state_name(machine_state(vm->machine)), "pid",
+	    (int)getpid(), "cpus", (int)vm->cfg->cpus, "memory",
+	    (json_int_t)vm->cfg->memory_bytes, "ready", vm->ready, "uptime_ns",
+	    (json_int_t)(now_ns() - vm->started_ns));
+	return *result ? 0 : -ENOMEM;
+}
+
+static void add_device(void *ctx, const char *name, const char *type,
+		       uint64_t refused, const char *state)
+{
+	json_array_append_new(
+	    ctx, json_pack("{s:s, s:s, s:I, s:s}", "name", name, "type", type,
+			   "refused", (json_int_t)refused, "state", state));
+}
+
+static int op_inspect(void *ctx, json_t *args, json_t **result,
+		      struct fail *why)
+{
+	struct vm *vm = ctx;
+	struct machine_counters c;
+	struct console_counters t;
+	json_t *devices = json_array();
+
+	if (op_status(ctx, args, result, why) < 0) {
+		json_decref(devices);
+		return -ENOMEM;
+	}
+	machine_counters(vm->machine, &c);
+	console_counters(vm->console, &t);
+	machine_each_device(vm->machine, add_device, devices);
+	json_object_set_new(*result, "config", config_to_json(vm->cfg));
+	json_object_set_new(*result, "devices", devices);
+	json_object_set_new(
+	    *result, "counters",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "exits",
+		      (json_int_t)c.exits, "pio", (json_int_t)c.pio, "mmio",
+		      (json_int_t)c.mmio, "signals", (json_int_t)c.signals,
+		      "unclaimed", (json_int_t)c.unclaimed, "refused",
+		      (json_int_t)c.refused, "resets", (json_int_t)c.resets));
+	json_object_set_new(
+	    *result, "console",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I}", "out_bytes",
+		      (json_int_t)t.out_bytes, "in_bytes",
+		      (json_int_t)t.in_bytes, "dropped_clients",
+		      (json_int_t)t.dropped_clients, "dropped_input",
+		      (json_int_t)t.dropped_input, "failed_writes",
+		      (json_int_t)t.failed_writes));
+	return 0;
+}
+
+static int wrong_state(struct vm *vm, struct fail *why)
+{
+	return fail_set(why, EXIT_WRONG_STATE, -EINVAL, vm->cfg->name, NULL,
+			"is %s already",
+			machine_state_name(machine_state(vm->machine)));
+}
+
+static int op_pause(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	struct vm *vm = ctx;
+
+	if (machine_state(vm->machine) != MACHINE_RUNNING)
+		return wrong_state(vm, why);
+	machine_pause(vm->machine);
+	return 0;
+}
+
+static int op_resume(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	struct vm *vm = ctx;
+
+	if (machine_state(vm->machine) != MACHINE_QUIESCED)
+		return wrong_state(vm, why);
+	machine_run(vm->machine);
+	return 0;
+}
+
+static int op_stop(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	struct vm *vm = ctx;
+
+	if (machine_state(vm->machine) != MACHINE_RUNNING)
+		return fail_set(why, EXIT_WRONG_STATE, -EINVAL, vm->cfg->name,
+				"resume it first, or use --kill",
+				"is paused and cannot power off");
+	machine_power_button(vm->machine);
+	return 0;
+}
+
+static int op_kill(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	killed(ctx, "'tintype stop --kill'");
+	return 0;
+}
+
+static const struct control_op ops[] = {
+	{ "inspect", op_inspect }, { "kill", op_kill },
+	{ "pause", op_pause },	   { "resume", op_resume },
+	{ "status", op_status },   { "stop", op_stop },
+};
+
+/* ---- building ---- */
+
+static int blob_of(struct blob *b, int fd, const char *name, struct fail *why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail_set(why, EXIT_FAILED, -errno, name, NULL, "%s",
+				strerror(errno));
+	*b = (struct blob){ .fd = fd,
+			    .bytes = (uint64_t)st.st_size,
+			    .name = name };
+	return 0;
+}
+
+static int set_source(struct vm *vm, struct fail *why)
+{
+	int r = 0;
+
+	vm->src.cmdline = vm->cfg->cmdline;
+	vm->src.protocol = vm->cfg->boot;
+	if (vm->files->kernel >= 0) {
+		r = blob_of(&vm->src.kernel, vm->files->kernel, vm->cfg->kernel,
+			    why);
+	} else {
+		vm->src.kernel = (struct blob){
+			.fd = -1,
+			.data = demo_guest_start,
+			.bytes = (uint64_t)(demo_guest_end - demo_guest_start),
+			.name = "demo guest",
+		};
+		if (vm->src.protocol == BOOT_AUTO)
+			vm->src.protocol = BOOT_LINUX64;
+	}
+	if (r == 0 && vm->files->initrd >= 0)
+		r = blob_of(&vm->src.initrd, vm->files->initrd, vm->cfg->initrd,
+			    why);
+	return r;
+}
+
+static int create_console(struct vm *vm, struct fail *why)
+{
+	struct console_config c = {
+		.in_fd = vm->files->in,
+		.out_fd = vm->files->out,
+		.terminal = vm->files->terminal,
+		.log_fd = vm->files->log,
+		.listen_fd = { vm->files->console[0], vm->files->console[1] },
+		.escape = on_escape,
+		.ctx = vm,
+	};
+	int r = console_create(&vm->console, &vm->loop, &c);
+
+	return r < 0 ? fail_set(why, EXIT_OWN_FAILURE, r, "console", NULL, "%s",
+				strerror(-r))
+		     : 0;
+}
+
+/* From here on: no fd but these, no file, no privilege. */
+static int confine_process(const struct vm_files *f, struct fail *why)
+{
+	const int keep[] = { f->kvm,	 f->kernel,	f->initrd,
+			     f->in,	 f->out,	f->log,
+			     f->control, f->console[0], f->console[1],
+			     f->status,	 f->started,	f->ready };
+	int r = sandbox_close_others(keep, ARRAY_SIZE(keep));
+
+	if (r < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, r, "sandbox", NULL,
+				"close inherited files: %s", strerror(-r));
+	return sandbox_harden(why);
+}
+
+static int build(struct vm *vm, struct fail *why)
+{
+	struct machine_config c = {
+		.kvm_fd = vm->files->kvm,
+		.cpus = vm->cfg->cpus,
+		.memory_bytes = vm->cfg->memory_bytes,
+		.loop = &vm->loop,
+		.confine = sandbox_vcpu,
+		.event = on_guest_event,
+		.ctx = vm,
+	};
+	int r;
+
+	r = setup_signals(vm);
+	if (r < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
+				"read signals: %s", strerror(-r));
+	if ((r = set_source(vm, why)) || (r = create_console(vm, why)))
+		return r;
+	c.console = vm->console;
+	vm->files->kvm = -1; /* the machine's from here on */
+	if ((r = machine_create(&vm->machine, &c, why)) ||
+	    (r = machine_load(vm->machine, &vm->src, why)))
+		return r;
+	if (vm->files->control < 0)
+		return 0;
+	r = control_create(&vm->control, &vm->loop, vm->files->control, ops,
+			   ARRAY_SIZE(ops), vm);
+	vm->files->control = -1;
+	return r < 0 ? fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
+				"control socket: %s", strerror(-r))
+		     : 0;
+}
+
+/* The last steps before the guest: what needs files or threads is done. */
+static int launch(struct vm *vm, struct fail *why)
+{
+	int r;
+
+	vm->started_ns = now_ns();
+	vm->started = time(NULL);
+	write_status(vm);
+	r = sandbox_io();
+	if (r < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name,
+				"'tintype doctor' tells what this host lacks",
+				"sandbox: %s", strerror(-r));
+	if (vm->files->started >= 0) {
+		static const char ok[] = "{\"ok\":true}\n";
+
+		if (write(vm->files->started, ok, sizeof(ok) - 1) < 0)
+			log_debug(vm->cfg->name, "nobody waits for the start");
+		close(vm->files->started);
+		vm->files->started = -1;
+	}
+	machine_run(vm->machine);
+	return 0;
+}
+
+static void tear_down(struct vm *vm)
+{
+	if (vm->control)
+		control_destroy(vm->control);
+	if (vm->machine)
+		machine_destroy(vm->machine);
+	if (vm->console)
+		console_destroy(vm->console);
+	if (vm->signals.fd >= 0)
+		close(vm->signals.fd);
+	loop_fini(&vm->loop);
+	if (vm->files->kvm >= 0)
+		close(vm->files->kvm);
+}
+
+int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
+{
+	struct vm vm = { .cfg = c, .files = f, .signals = { .fd = -1 } };
+	size_t seed = 0;
+	int r;
+
+	/* jansson would open a file for it, later. */
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) > 0)
+		json_object_seed(seed | 1);
+	r = confine_process(f, why);
+	if (r < 0)
+		return (int)why->code;
+	r = loop_init(&vm.loop);
+	if (r < 0)
+		fail_set(why, EXIT_OWN_FAILURE, r, c->name, NULL,
+			 "make the event loop: %s", strerror(-r));
+	if (r || (r = build(&vm, why)) || (r = launch(&vm, why))) {
+		tear_down(&vm);
+		return (int)why->code;
+	}
+	r = loop_run(&vm.loop);
+	if (r < 0) {
+		fail_set(&vm.end, EXIT_OWN_FAILURE, r, c->name, NULL,
+			 "wait for events: %s", strerror(-r));
+		end_vm(&vm, EXIT_OWN_FAILURE, "failed");
+	}
+	write_status(&vm);
+	tear_down(&vm);
+	*why = vm.end;
+	return vm.code;
+}
