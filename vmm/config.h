@@ -26,10 +26,10 @@ enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
 
 struct vm_config {
 	char name[CONFIG_NAME_MAX + 1]; /* [A-Za-z0-9][A-Za-z0-9_.-]* */
-	bool named;			/* false: made up, gone when it ends */
-	char *kernel;			/* NULL: the built-in demo guest */
-	char *initrd;			/* NULL: none */
-	char *cmdline;			/* never NULL */
+	bool named;                     /* false: made up, gone when it ends */
+	char *kernel;                   /* NULL: the built-in demo guest */
+	char *initrd;                   /* NULL: none */
+	char *cmdline;                  /* never NULL */
 	enum boot_protocol boot;
 	uint64_t memory_bytes; /* whole pages */
 	unsigned cpus;

@@ -5,8 +5,7 @@
  *
  *   -> {"id":1,"verb":"pause","args":{}}
  *   <- {"id":1,"ok":true,"result":{...}}
- *   <-
- * {"id":1,"ok":false,"error":{"code":..,"message":..,"object":..,"hint":..}}
+ *   <- {"id":1,"ok":false,"error":{"code":..,"message":..,"object":..,"hint":..}}
  *
  * A request is at most CONTROL_MAX_BYTES long and CONTROL_MAX_DEPTH deep; what
  * is not gets one error line and the connection is closed. At most

@@ -29,7 +29,7 @@ struct fail {
 	enum exit_code code;
 	char object[64];   /* "kernel /boot/vmlinuz", "web", "/dev/kvm" */
 	char message[256]; /* why */
-	char hint[192];	   /* what to do; may be empty */
+	char hint[192];    /* what to do; may be empty */
 };
 
 /*
@@ -39,7 +39,7 @@ struct fail {
  */
 int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	     const char *hint, const char *fmt, ...)
-    __attribute__((format(printf, 6, 7)));
+	__attribute__((format(printf, 6, 7)));
 
 /* "E_INTEGRITY" and so on, for --json. */
 const char *fail_code_name(enum exit_code code);
