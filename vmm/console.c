@@ -171,7 +171,7 @@ static void out_gave_up(struct console *c, int err)
  * is lost. */
 static size_t out_write(struct console *c, uint64_t at, uint64_t end)
 {
-	size_t len = MIN(stretch(at, end), c->out.piece);
+	size_t len = stretch(at, end);
 	int fd = c->out.source.fd;
 	ssize_t n;
 
@@ -179,7 +179,8 @@ static size_t out_write(struct console *c, uint64_t at, uint64_t end)
 		if (c->out.ask && !writable_now(fd, 0))
 			return 0;
 		do
-			n = write(fd, c->ring + at % CONSOLE_RING_BYTES, len);
+			n = write(fd, c->ring + at % CONSOLE_RING_BYTES,
+				  MIN(len, c->out.piece));
 		while (n < 0 && errno == EINTR);
 		if (n > 0)
 			return (size_t)n;
