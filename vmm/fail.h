@@ -27,7 +27,7 @@ enum exit_code {
 
 struct fail {
 	enum exit_code code;
-	char object[64];   /* "kernel /boot/vmlinuz", "web", "/dev/kvm" */
+	char object[256];  /* "kernel /boot/vmlinuz", "web", "/dev/kvm" */
 	char message[256]; /* why */
 	char hint[192];    /* what to do; may be empty */
 };
