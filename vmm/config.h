@@ -26,10 +26,10 @@ enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
 
 struct vm_config {
 	char name[CONFIG_NAME_MAX + 1]; /* [A-Za-z0-9][A-Za-z0-9_.-]* */
-	bool named;                     /* false: made up, gone when it ends */
-	char *kernel;                   /* NULL: the built-in demo guest */
-	char *initrd;                   /* NULL: none */
-	char *cmdline;                  /* never NULL */
+	bool named;			/* false: made up, gone when it ends */
+	char *kernel;			/* NULL: the built-in demo guest */
+	char *initrd;			/* NULL: none */
+	char *cmdline;			/* never NULL; free by config_free */
 	enum boot_protocol boot;
 	uint64_t memory_bytes; /* whole pages */
 	unsigned cpus;
@@ -41,18 +41,46 @@ struct vm_config {
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
 #define CONFIG_MIN_MEMORY     MIB(2)
+#define CONFIG_MAX_MEMORY     GIB(16 * 1024)
+#define CONFIG_MAX_CPUS	      1024  /* KVM's own limit is asked at the start */
+#define CONFIG_CMDLINE_MAX    65536 /* with its NUL: PLATFORM_CMDLINE_MAX */
+#define CONFIG_MAX_BYTES      65536 /* of a --config file */
 
 void config_init(struct vm_config *c); /* the defaults */
 void config_free(struct vm_config *c);
 
+/*
+ * One setting each, as the command line writes it; the rows of verbs.c and the
+ * keys of the schema both come here. 0, or -errno with the message and hint
+ * filled and no object: the caller knows where the value came from.
+ */
+int config_set_name(struct vm_config *c, const char *value, struct fail *why);
+int config_set_kernel(struct vm_config *c, const char *value, struct fail *why);
+int config_set_initrd(struct vm_config *c, const char *value, struct fail *why);
+int config_set_cmdline(struct vm_config *c, const char *value,
+		       struct fail *why);
+int config_set_boot(struct vm_config *c, const char *value, struct fail *why);
+int config_set_memory(struct vm_config *c, const char *value, struct fail *why);
+int config_set_cpus(struct vm_config *c, const char *value, struct fail *why);
+int config_set_serial(struct vm_config *c, const char *value, struct fail *why);
+int config_set_share_console(struct vm_config *c, const char *value,
+			     struct fail *why);
+int config_set_on_reboot(struct vm_config *c, const char *value,
+			 struct fail *why);
+
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the
- * key named. Parsing changes only what the document holds. */
+ * key named. Parsing changes only what the document holds; after a
+ * failure `c` holds some of it and is only good for config_free. */
 int config_from_json(struct vm_config *c, const json_t *doc, struct fail *why);
+int config_from_text(struct vm_config *c, const char *text, size_t len,
+		     struct fail *why);
 json_t *config_to_json(const struct vm_config *c); /* NULL: no memory */
 
-/* "512M", "2G", "1048576": binary multiples K M G T. 0 or -EINVAL. */
+/* "512M", "2G", "512MiB", "1048576": binary multiples K M G T. "17": digits
+ * alone. 0, or -EINVAL (also when it does not fit 64 bits). */
 int config_parse_size(const char *s, uint64_t *bytes);
+int config_parse_count(const char *s, uint64_t *out);
 
 bool config_name_valid(const char *name);
 

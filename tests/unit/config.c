@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one schema: what it takes, what it refuses and how it names it. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "util.h"
+
+static struct vm_config c;
+static struct fail why;
+
+static void init(void)
+{
+	config_init(&c);
+	why = (struct fail){ .code = EXIT_OK };
+}
+
+static void fini(void)
+{
+	config_free(&c);
+}
+
+TestSuite(config, .init = init, .fini = fini);
+
+static int from(const char *text)
+{
+	return config_from_text(&c, text, strlen(text), &why);
+}
+
+Test(config, init_when_nothing_is_said_has_the_defaults)
+{
+	cr_assert_eq(c.memory_bytes, MIB(512));
+	cr_assert_eq(c.cpus, 1);
+	cr_assert_str_eq(c.cmdline, "");
+	cr_assert_null(c.kernel);
+	cr_assert_eq(c.serial, SERIAL_STDIO);
+	cr_assert_eq(c.boot, BOOT_AUTO);
+	cr_assert_eq(c.on_reboot, ON_REBOOT_RESTART);
+	cr_assert_not(c.named);
+}
+
+static const struct {
+	const char *text;
+	uint64_t bytes;
+} sizes[] = {
+	{ "0", 0 },	      { "1048576", MIB(1) },
+	{ "512M", MIB(512) }, { "512m", MIB(512) },
+	{ "2G", GIB(2) },     { "2GiB", GIB(2) },
+	{ "2GB", GIB(2) },    { "4K", 4096 },
+	{ "1T", GIB(1024) },  { "18446744073709551615", UINT64_MAX },
+};
+
+Test(config, parse_size_when_well_formed_gives_bytes)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint64_t v = 1;
+
+		cr_expect_eq(config_parse_size(sizes[i].text, &v), 0, "%s",
+			     sizes[i].text);
+		cr_expect_eq(v, sizes[i].bytes, "%s", sizes[i].text);
+	}
+}
+
+Test(config, parse_size_when_malformed_is_refused)
+{
+	static const char *const wrong[] = {
+		"",	     "M",
+		"12Q",	     "-1",
+		"+1",	     " 1",
+		"1 ",	     "1.5G",
+		"0x10",	     "1MM",
+		"1Mi",	     "1MiBs",
+		"1e9",	     "18446744073709551616",
+		"16777216T", "99999999999999999999999999999999G",
+	};
+	uint64_t v = 77;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		cr_expect_eq(config_parse_size(wrong[i], &v), -EINVAL, "%s",
+			     wrong[i]);
+	cr_assert_eq(v, 77);
+}
+
+Test(config, name_valid_when_it_could_be_a_path_says_no)
+{
+	char longest[CONFIG_NAME_MAX + 2];
+	static const char *const wrong[] = {
+		"",    ".",   "..",  ".a",	 "-a",	"_a",
+		"a/b", "a b", "a\n", "\xc3\xa4", "a@b", "a\"b",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		cr_expect_not(config_name_valid(wrong[i]), "%s", wrong[i]);
+	cr_assert(config_name_valid("a"));
+	cr_assert(config_name_valid("9"));
+	cr_assert(config_name_valid("web-1.example_com"));
+	memset(longest, 'a', sizeof(longest));
+	longest[CONFIG_NAME_MAX + 1] = '\0';
+	cr_assert_not(config_name_valid(longest));
+	longest[CONFIG_NAME_MAX] = '\0';
+	cr_assert(config_name_valid(longest));
+}
+
+Test(config, from_json_when_complete_sets_every_key)
+{
+	cr_assert_eq(from("{\"name\":\"web\",\"kernel\":\"/k\","
+			  "\"initrd\":\"/i\",\"cmdline\":\"quiet\","
+			  "\"boot\":\"pvh\",\"memory\":\"1G\",\"cpus\":2,"
+			  "\"serial\":\"file=/log\","
+			  "\"share_console\":\"/s\","
+			  "\"on_reboot\":\"exit\"}"),
+		     0, "%s", why.message);
+	cr_assert_str_eq(c.name, "web");
+	cr_assert(c.named);
+	cr_assert_str_eq(c.kernel, "/k");
+	cr_assert_str_eq(c.initrd, "/i");
+	cr_assert_str_eq(c.cmdline, "quiet");
+	cr_assert_eq(c.boot, BOOT_PVH);
+	cr_assert_eq(c.memory_bytes, GIB(1));
+	cr_assert_eq(c.cpus, 2);
+	cr_assert_eq(c.serial, SERIAL_FILE);
+	cr_assert_str_eq(c.serial_path, "/log");
+	cr_assert_str_eq(c.share_console, "/s");
+	cr_assert_eq(c.on_reboot, ON_REBOOT_EXIT);
+}
+
+Test(config, to_json_when_read_again_is_the_same)
+{
+	static const char text[] =
+	    "{\"name\":\"web\",\"kernel\":\"/k\",\"cmdline\":\"a \\\"b\\\""
+	    "\",\"boot\":\"linux64\",\"memory\":1073741824,\"cpus\":3,"
+	    "\"serial\":\"socket=/s=x\",\"on_reboot\":\"restart\"}";
+	json_t *first, *second;
+	struct vm_config again;
+
+	cr_assert_eq(from(text), 0);
+	first = config_to_json(&c);
+	config_init(&again);
+	cr_assert_eq(config_from_json(&again, first, &why), 0);
+	second = config_to_json(&again);
+	cr_assert(json_equal(first, second));
+	cr_assert_str_eq(again.serial_path, "/s=x");
+	json_decref(first);
+	json_decref(second);
+	config_free(&again);
+}
+
+Test(config, from_json_when_a_key_is_left_out_keeps_what_was)
+{
+	cr_assert_eq(config_set_memory(&c, "1G", &why), 0);
+	cr_assert_eq(from("{\"cpus\":4}"), 0);
+	cr_assert_eq(c.memory_bytes, GIB(1));
+	cr_assert_eq(c.cpus, 4);
+}
+
+static const struct {
+	const char *text, *object, *message;
+} refusals[] = {
+	{ "", "config", NULL },
+	{ "[]", "config", "not a JSON object" },
+	{ "{\"cpus\":1", "config", NULL },
+	{ "{\"cpus\":1,\"cpus\":2}", "config", NULL },
+	{ "{\"cpu\":1}", "config: cpu", "unknown key" },
+	{ "{\"cpus\":0}", "config: cpus", "out of range" },
+	{ "{\"cpus\":-1}", "config: cpus", "negative" },
+	{ "{\"cpus\":1025}", "config: cpus", "out of range" },
+	{ "{\"cpus\":1.5}", "config: cpus", "wrong type" },
+	{ "{\"cpus\":true}", "config: cpus", "wrong type" },
+	{ "{\"cpus\":\"two\"}", "config: cpus", "not a number" },
+	{ "{\"memory\":\"12Q\"}", "config: memory", "not a size" },
+	{ "{\"memory\":4097}", "config: memory", "too small" },
+	{ "{\"memory\":2097153}", "config: memory", "not whole pages" },
+	{ "{\"memory\":\"17T\"}", "config: memory", "too large" },
+	{ "{\"memory\":99999999999999999999}", "config", NULL },
+	{ "{\"kernel\":5}", "config: kernel", "wrong type" },
+	{ "{\"kernel\":\"\"}", "config: kernel", "empty path" },
+	{ "{\"kernel\":null}", "config: kernel", "wrong type" },
+	{ "{\"kernel\":\"a\\u0000b\"}", "config", NULL },
+	{ "{\"name\":\"../x\"}", "config: name", "not a name" },
+	{ "{\"boot\":\"bios\"}", "config: boot", "not a boot protocol" },
+	{ "{\"serial\":\"file\"}", "config: serial", "not a serial line" },
+	{ "{\"serial\":\"file=\"}", "config: serial", "empty path" },
+	{ "{\"serial\":\"none=x\"}", "config: serial", "not a serial line" },
+	{ "{\"serial\":\"fil=x\"}", "config: serial", "not a serial line" },
+	{ "{\"on_reboot\":\"\"}", "config: on_reboot", "not an action" },
+};
+
+Test(config, from_json_when_wrong_names_the_key_and_why)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(refusals); i++) {
+		why = (struct fail){ .code = EXIT_OK };
+		cr_expect_eq(from(refusals[i].text), -EINVAL, "%s",
+			     refusals[i].text);
+		cr_expect_eq(why.code, EXIT_USAGE, "%s", refusals[i].text);
+		cr_expect_str_eq(why.object, refusals[i].object, "%s",
+				 refusals[i].text);
+		if (refusals[i].message)
+			cr_expect_str_eq(why.message, refusals[i].message, "%s",
+					 refusals[i].text);
+		cr_expect_str_neq(why.hint, "", "%s", refusals[i].text);
+	}
+}
+
+Test(config, from_json_when_nested_too_deep_is_refused)
+{
+	char *deep = malloc(CONFIG_MAX_BYTES + 1);
+
+	cr_assert_not_null(deep);
+	memset(deep, '[', CONFIG_MAX_BYTES);
+	deep[CONFIG_MAX_BYTES] = '\0';
+	cr_assert_eq(from(deep), -EINVAL);
+	free(deep);
+}
+
+Test(config, set_when_text_is_not_utf8_is_refused)
+{
+	cr_assert_eq(config_set_kernel(&c, "/\xff", &why), -EINVAL);
+	cr_assert_str_eq(why.message, "not UTF-8");
+	cr_assert_eq(config_set_cmdline(&c, "\xc3", &why), -EINVAL);
+	cr_assert_str_eq(c.cmdline, "");
+}
+
+Test(config, set_cmdline_when_longer_than_the_platform_holds_is_refused)
+{
+	char *text = malloc(CONFIG_CMDLINE_MAX + 1);
+
+	cr_assert_not_null(text);
+	memset(text, 'a', CONFIG_CMDLINE_MAX);
+	text[CONFIG_CMDLINE_MAX] = '\0';
+	cr_assert_eq(config_set_cmdline(&c, text, &why), -EINVAL);
+	text[CONFIG_CMDLINE_MAX - 1] = '\0';
+	cr_assert_eq(config_set_cmdline(&c, text, &why), 0);
+	free(text);
+}
+
+Test(config, set_serial_when_changed_forgets_the_path)
+{
+	cr_assert_eq(config_set_serial(&c, "file=/a", &why), 0);
+	cr_assert_eq(config_set_serial(&c, "none", &why), 0);
+	cr_assert_null(c.serial_path);
+	cr_assert_eq(c.serial, SERIAL_NONE);
+}

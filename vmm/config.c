@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration of a VM and its one schema: a table of keys, each with the
+ * function that reads it and the one that prints it. The command line's values
+ * go through the same setters.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+/* The default command line: so that config_init cannot fail. */
+static char no_cmdline[1];
+
+void config_init(struct vm_config *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->cmdline = no_cmdline;
+	c->memory_bytes = CONFIG_DEFAULT_MEMORY;
+	c->cpus = 1;
+}
+
+void config_free(struct vm_config *c)
+{
+	free(c->kernel);
+	free(c->initrd);
+	if (c->cmdline != no_cmdline)
+		free(c->cmdline);
+	free(c->serial_path);
+	free(c->share_console);
+	memset(c, 0, sizeof(*c));
+}
+
+static int bad(struct fail *why, const char *hint, const char *message)
+{
+	return fail_set(why, EXIT_USAGE, -EINVAL, "", hint, "%s", message);
+}
+
+/* JSON holds text only: what the schema could not print again is refused. */
+static bool is_text(const char *value)
+{
+	json_t *probe = json_string(value);
+
+	json_decref(probe);
+	return probe != NULL;
+}
+
+static int set_string(char **to, const char *value, struct fail *why)
+{
+	char *copy;
+
+	if (!is_text(value))
+		return bad(why, "use a path or text in UTF-8", "not UTF-8");
+	copy = strdup(value);
+	if (!copy)
+		return fail_set(why, EXIT_FAILED, -ENOMEM, "", NULL,
+				"out of memory");
+	if (*to != no_cmdline)
+		free(*to);
+	*to = copy;
+	return 0;
+}
+
+/* A path: not empty, as it would name the current directory by accident. */
+static int set_path(char **to, const char *value, struct fail *why)
+{
+	if (!*value)
+		return bad(why, "give a file's path", "empty path");
+	return set_string(to, value, why);
+}
+
+static bool name_first(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z');
+}
+
+bool config_name_valid(const char *name)
+{
+	size_t len = strnlen(name, CONFIG_NAME_MAX + 1);
+
+	if (!len || len > CONFIG_NAME_MAX || !name_first(name[0]))
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (!name_first(name[i]) && !strchr("_.-", name[i]))
+			return false;
+	return true;
+}
+
+int config_set_name(struct vm_config *c, const char *value, struct fail *why)
+{
+	if (!config_name_valid(value))
+		return bad(why,
+			   "use 1 to 63 letters, digits, '_', '.' or '-', "
+			   "the first a letter or digit",
+			   "not a name");
+	memcpy(c->name, value, strlen(value) + 1);
+	c->named = true;
+	return 0;
+}
+
+int config_set_kernel(struct vm_config *c, const char *value, struct fail *why)
+{
+	return set_path(&c->kernel, value, why);
+}
+
+int config_set_initrd(struct vm_config *c, const char *value, struct fail *why)
+{
+	return set_path(&c->initrd, value, why);
+}
+
+int config_set_cmdline(struct vm_config *c, const char *value, struct fail *why)
+{
+	if (strlen(value) >= CONFIG_CMDLINE_MAX)
+		return bad(why, "use at most 65535 bytes", "too long");
+	return set_string(&c->cmdline, value, why);
+}
+
+int config_set_share_console(struct vm_config *c, const char *value,
+			     struct fail *why)
+{
+	return set_path(&c->share_console, value, why);
+}
+
+/* Digits only, no sign, no blank: what strtoull would let pass is refused.
+ * Returns how many were read, or 0 on overflow. */
+static size_t parse_digits(const char *s, uint64_t *out)
+{
+	uint64_t v = 0;
+	size_t n = 0;
+
+	for (; s[n] >= '0' && s[n] <= '9'; n++)
+		if (__builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(s[n] - '0'), &v))
+			return 0;
+	*out = v;
+	return n;
+}
+
+int config_parse_count(const char *s, uint64_t *out)
+{
+	uint64_t v;
+	size_t n = parse_digits(s, &v);
+
+	if (!n || s[n])
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+int config_parse_size(const char *s, uint64_t *bytes)
+{
+	static const char units[] = "KMGT", small[] = "kmgt";
+	uint64_t v;
+	size_t n = parse_digits(s, &v);
+	unsigned shift = 0;
+	const char *u;
+
+	if (!n)
+		return -EINVAL;
+	if (s[n] && s[n + 1] && strcmp(s + n + 1, "iB") &&
+	    strcmp(s + n + 1, "B"))
+		return -EINVAL;
+	if (s[n]) {
+		u = strchr(units, s[n]);
+		if (u)
+			shift = 10 * (unsigned)(u - units + 1);
+		else if ((u = strchr(small, s[n])))
+			shift = 10 * (unsigned)(u - small + 1);
+		else
+			return -EINVAL;
+	}
+	if (v > UINT64_MAX >> shift)
+		return -EINVAL;
+	*bytes = v << shift;
+	return 0;
+}
+
+static int set_memory_bytes(struct vm_config *c, uint64_t v, struct fail *why)
+{
+	if (v < CONFIG_MIN_MEMORY)
+		return bad(why, "use 2M or more", "too small");
+	if (v > CONFIG_MAX_MEMORY)
+		return bad(why, "use at most 16T", "too large");
+	if (v % PAGE_BYTES)
+		return bad(why, "use a multiple of 4096 bytes, e.g. 512M",
+			   "not whole pages");
+	c->memory_bytes = v;
+	return 0;
+}
+
+int config_set_memory(struct vm_config *c, const char *value, struct fail *why)
+{
+	uint64_t v;
+
+	if (config_parse_size(value, &v))
+		return bad(why, "use e.g. 512M or 2G", "not a size");
+	return set_memory_bytes(c, v, why);
+}
+
+static int set_cpu_count(struct vm_config *c, uint64_t v, struct fail *why)
+{
+	if (!v || v > CONFIG_MAX_CPUS)
+		return bad(why, "use 1 to 1024", "out of range");
+	c->cpus = (unsigned)v;
+	return 0;
+}
+
+int config_set_cpus(struct vm_config *c, const char *value, struct fail *why)
+{
+	uint64_t v;
+
+	if (config_parse_count(value, &v))
+		return bad(why, "use a number, e.g. 2", "not a number");
+	return set_cpu_count(c, v, why);
+}
+
+static const char *const boot_names[] = {
+	[BOOT_AUTO] = "auto",
+	[BOOT_LINUX64] = "linux64",
+	[BOOT_PVH] = "pvh",
+};
+static_assert(ARRAY_SIZE(boot_names) == BOOT_PVH + 1, "name them all");
+
+static const char *const serial_names[] = {
+	[SERIAL_STDIO] = "stdio",
+	[SERIAL_NONE] = "none",
+	[SERIAL_FILE] = "file",
+	[SERIAL_SOCKET] = "socket",
+};
+static_assert(ARRAY_SIZE(serial_names) == SERIAL_SOCKET + 1, "name them all");
+
+static const char *const reboot_names[] = {
+	[ON_REBOOT_RESTART] = "restart",
+	[ON_REBOOT_EXIT] = "exit",
+};
+static_assert(ARRAY_SIZE(reboot_names) == ON_REBOOT_EXIT + 1, "name them all");
+
+/* The index of `value`, which ends at `len`, or -1. */
+static int name_index(const char *const *names, unsigned n, const char *value,
+		      size_t len)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strncmp(names[i], value, len) && !names[i][len])
+			return (int)i;
+	return -1;
+}
+
+int config_set_boot(struct vm_config *c, const char *value, struct fail *why)
+{
+	int i = name_index(boot_names, ARRAY_SIZE(boot_names), value,
+			   strlen(value));
+
+	if (i < 0)
+		return bad(why, "use auto, linux64 or pvh",
+			   "not a boot protocol");
+	c->boot = (enum boot_protocol)i;
+	return 0;
+}
+
+int config_set_on_reboot(struct vm_config *c, const char *value,
+			 struct fail *why)
+{
+	int i = name_index(reboot_names, ARRAY_SIZE(reboot_names), value,
+			   strlen(value));
+
+	if (i < 0)
+		return bad(why, "use restart or exit", "not an action");
+	c->on_reboot = (enum on_reboot)i;
+	return 0;
+}
+
+int config_set_serial(struct vm_config *c, const char *value, struct fail *why)
+{
+	const char *equals = strchr(value, '=');
+	size_t len = equals ? (size_t)(equals - value) : strlen(value);
+	int i = name_index(serial_names, ARRAY_SIZE(serial_names), value, len);
+	bool wants_path = i == SERIAL_FILE || i == SERIAL_SOCKET;
+
+	if (i < 0 || wants_path != (equals != NULL))
+		return bad(why, "use stdio, none, file=PATH or socket=PATH",
+			   "not a serial line");
+	if (wants_path) {
+		int err = set_path(&c->serial_path, equals + 1, why);
+
+		if (err)
+			return err;
+	} else {
+		free(c->serial_path);
+		c->serial_path = NULL;
+	}
+	c->serial = (enum serial_kind)i;
+	return 0;
+}
+
+/* One key of the schema. Numbers may be given as such or as the text that the
+ * command line takes. */
+struct key {
+	const char *name;
+	int (*set)(struct vm_config *c, const char *value, struct fail *why);
+	int (*set_number)(struct vm_config *c, uint64_t v, struct fail *why);
+	/* A new reference; NULL with *none set: leave it out. */
+	json_t *(*print)(const struct vm_config *c, bool *none);
+};
+
+static json_t *print_string(const char *s, bool *none)
+{
+	*none = !s || !*s;
+	return *none ? NULL : json_string(s);
+}
+
+static json_t *print_name(const struct vm_config *c, bool *none)
+{
+	return print_string(c->name, none);
+}
+
+static json_t *print_kernel(const struct vm_config *c, bool *none)
+{
+	return print_string(c->kernel, none);
+}
+
+static json_t *print_initrd(const struct vm_config *c, bool *none)
+{
+	return print_string(c->initrd, none);
+}
+
+static json_t *print_cmdline(const struct vm_config *c, bool *none)
+{
+	return print_string(c->cmdline, none);
+}
+
+static json_t *print_share_console(const struct vm_config *c, bool *none)
+{
+	return print_string(c->share_console, none);
+}
+
+static json_t *print_memory(const struct vm_config *c, bool *none)
+{
+	return json_integer((json_int_t)c->memory_bytes);
+}
+
+static json_t *print_cpus(const struct vm_config *c, bool *none)
+{
+	return json_integer(c->cpus);
+}
+
+static json_t *print_boot(const struct vm_config *c, bool *none)
+{
+	return json_string(boot_names[c->boot]);
+}
+
+static json_t *print_on_reboot(const struct vm_config *c, bool *none)
+{
+	return json_string(reboot_names[c->on_reboot]);
+}
+
+static json_t *print_serial(const struct vm_config *c, bool *none)
+{
+	if (!c->serial_path)
+		return json_string(serial_names[c->serial]);
+	return json_sprintf("%s=%s", serial_names[c->serial], c->serial_path);
+}
+
+static const struct key keys[] = {
+	{ "name", config_set_name, NULL, print_name },
+	{ "kernel", config_set_kernel, NULL, print_kernel },
+	{ "initrd", config_set_initrd, NULL, print_initrd },
+	{ "cmdline", config_set_cmdline, NULL, print_cmdline },
+	{ "boot", config_set_boot, NULL, print_boot },
+	{ "memory", config_set_memory, set_memory_bytes, print_memory },
+	{ "cpus", config_set_cpus, set_cpu_count, print_cpus },
+	{ "serial", config_set_serial, NULL, print_serial },
+	{ "share_console", config_set_share_console, NULL,
+	  print_share_console },
+	{ "on_reboot", config_set_on_reboot, NULL, print_on_reboot },
+};
+
+static const struct key *find_key(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!strcmp(keys[i].name, name))
+			return &keys[i];
+	return NULL;
+}
+
+static int set_key(struct vm_config *c, const char *name, const json_t *value,
+		   struct fail *why)
+{
+	const struct key *k = find_key(name);
+
+	if (!k)
+		return bad(why, "see 'tintype run --dry-run' for the keys",
+			   "unknown key");
+	if (json_is_string(value))
+		return k->set(c, json_string_value(value), why);
+	if (!k->set_number)
+		return bad(why, "use a string", "wrong type");
+	if (!json_is_integer(value))
+		return bad(why, "use an integer or a string", "wrong type");
+	if (json_integer_value(value) < 0)
+		return bad(why, "use a positive number", "negative");
+	return k->set_number(c, (uint64_t)json_integer_value(value), why);
+}
+
+int config_from_json(struct vm_config *c, const json_t *doc, struct fail *why)
+{
+	struct fail local;
+	const char *name;
+	json_t *value;
+
+	if (!why)
+		why = &local;
+	if (!json_is_object(doc))
+		return fail_set(why, EXIT_USAGE, -EINVAL, "config",
+				"use {\"memory\": \"512M\", ...}",
+				"not a JSON object");
+	/* jansson's iterators want a pointer to non-const; nothing changes. */
+	json_object_foreach((json_t *)(uintptr_t)doc, name, value)
+	{
+		int err = set_key(c, name, value, why);
+
+		if (err) {
+			snprintf(why->object, sizeof(why->object), "config: %s",
+				 name);
+			return err;
+		}
+	}
+	return 0;
+}
+
+int config_from_text(struct vm_config *c, const char *text, size_t len,
+		     struct fail *why)
+{
+	json_error_t error;
+	json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	int err;
+
+	if (!doc)
+		return fail_set(why, EXIT_USAGE, -EINVAL, "config",
+				"use {\"memory\": \"512M\", ...}",
+				"line %d, column %d: %s", error.line,
+				error.column, error.text);
+	err = config_from_json(c, doc, why);
+	json_decref(doc);
+	return err;
+}
+
+json_t *config_to_json(const struct vm_config *c)
+{
+	json_t *doc = json_object();
+
+	for (unsigned i = 0; doc && i < ARRAY_SIZE(keys); i++) {
+		bool none = false;
+		json_t *value = keys[i].print(c, &none);
+
+		if (none)
+			continue;
+		if (json_object_set_new(doc, keys[i].name, value)) {
+			json_decref(doc);
+			return NULL;
+		}
+	}
+	return doc;
+}
