@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole machines with the test guests: boot, run, pause, reset, end. */
+/* The machine's own edges: run, pause, reset, end. What guests see of it is in
+ * guest.c. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -47,6 +48,37 @@ Test(machine, hello_prints_and_exits)
 	vmtest_fini(&t);
 }
 
+Test(machine, spinning_guest_is_paused_and_destroyed)
+{
+	boot(&(struct vmtest_config){ .guest = "spin" });
+	cr_assert(vmtest_wait_output(&t, "spin: begins"));
+	for (int i = 0; i < 100; i++) {
+		machine_pause(t.machine);
+		cr_assert_eq(machine_state(t.machine), MACHINE_QUIESCED);
+		machine_run(t.machine);
+	}
+	machine_pause(t.machine);
+	cr_assert_neq(machine_vcpu_rip(t.machine, 0), 0);
+	machine_run(t.machine);
+	vmtest_fini(&t);
+}
+
+Test(machine, paused_smp_guest_goes_on)
+{
+	boot(&(struct vmtest_config){ .guest = "smp", .cpus = 4 });
+	for (int i = 0; i < 20; i++) {
+		vmtest_let_run(&t, 1);
+		if (t.told)
+			break;
+		machine_pause(t.machine);
+		machine_run(t.machine);
+	}
+	if (!t.told)
+		expect(GUEST_EXIT);
+	cr_assert_eq(t.value, 0, "%s", vmtest_output(&t));
+	vmtest_fini(&t);
+}
+
 Test(machine, more_than_255_cpus_are_made)
 {
 	vmtest_init(&t,
@@ -71,6 +103,17 @@ Test(machine, reset_runs_the_guest_again)
 	expect_exit(0);
 	machine_counters(t.machine, &c);
 	cr_assert_eq(c.resets, 3);
+	vmtest_fini(&t);
+}
+
+Test(machine, reset_of_an_smp_guest_runs_it_again)
+{
+	boot(&(struct vmtest_config){ .guest = "smp", .cpus = 3 });
+	expect_exit(0);
+	machine_pause(t.machine);
+	cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+	machine_run(t.machine);
+	expect_exit(0);
 	vmtest_fini(&t);
 }
 
