@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every device promises by being one (vmm/device.h), tried on each in the
+ * table below. A new device needs a row and nothing else.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus.h"
+#include "console.h"
+#include "debugexit.h"
+#include "i8042.h"
+#include "log.h"
+#include "power.h"
+#include "pvpanic.h"
+#include "uart.h"
+#include "util.h"
+#include "vmgenid.h"
+
+#define ROUNDS 2000
+
+/* One of each, and what they stand on. */
+struct rig {
+	struct loop loop;
+	struct console *con;
+	struct gmem ram;
+	struct guest_events events;
+	struct bus bus;
+	struct debugexit debugexit;
+	struct i8042 i8042;
+	struct power power;
+	struct pvpanic pvpanic;
+	struct uart uart;
+	struct vmgenid vmgenid;
+};
+
+static void poke_power(struct rig *r, uint64_t random)
+{
+	if (random & 1)
+		power_button(&r->power);
+	else
+		power_notify_vmgenid(&r->power);
+}
+
+static void poke_uart(struct rig *r, uint64_t random)
+{
+	struct console_guest *g = &r->uart.guest;
+
+	g->input(g, (const uint8_t *)&random, 1 + random % 8);
+	g->writable(g);
+}
+
+static const uint8_t generation[VMGENID_BYTES] = "generation zero";
+
+/* Always the first id: a reset keeps the one set last, which is not fresh. */
+static void poke_vmgenid(struct rig *r, uint64_t random)
+{
+	vmgenid_set(&r->vmgenid, generation);
+}
+
+/* What the host may do to it besides; bytes 0: it has no registers. */
+struct row {
+	size_t offset; /* of its struct device in the rig */
+	uint64_t base, bytes;
+	void (*poke)(struct rig *r, uint64_t random);
+};
+
+#define DEVICE(m) offsetof(struct rig, m.dev)
+static const struct row table[] = {
+	{ DEVICE(debugexit), 0x0000, 4, NULL },
+	{ DEVICE(i8042), 0x1000, 1, NULL },
+	{ DEVICE(power), 0x2000, 16, poke_power },
+	{ DEVICE(pvpanic), 0x3000, 1, NULL },
+	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
+	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
+};
+#define NDEVICES ARRAY_SIZE(table)
+
+static void ignore_event(struct guest_events *e, enum guest_event what,
+			 uint32_t value)
+{
+}
+
+static struct device *device(struct rig *r, unsigned i)
+{
+	return (struct device *)(void *)((char *)r + table[i].offset);
+}
+
+static struct irq no_irq(void)
+{
+	struct irq q;
+
+	irq_init(&q, -1, 0);
+	return q;
+}
+
+static void build(struct rig *r)
+{
+	struct console_config none = {
+		.in_fd = -1, .out_fd = -1, .log_fd = -1, .listen_fd = { -1, -1 }
+	};
+	struct gmem_region region = { 0, MIB(2), 0 };
+
+	memset(r, 0, sizeof(*r));
+	r->events.raise = ignore_event;
+	cr_assert_eq(loop_init(&r->loop), 0);
+	cr_assert_eq(console_create(&r->con, &r->loop, &none), 0);
+	cr_assert_eq(gmem_init(&r->ram, &region, 1), 0);
+	debugexit_init(&r->debugexit, "debugexit0", &r->events);
+	i8042_init(&r->i8042, "i8042", &r->events);
+	power_init(&r->power, "power0", no_irq(), &r->events);
+	pvpanic_init(&r->pvpanic, "pvpanic0", &r->events);
+	uart_init(&r->uart, "uart0", no_irq(), r->con);
+	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
+	bus_init(&r->bus, "contract");
+	for (unsigned i = 0; i < NDEVICES; i++)
+		if (table[i].bytes)
+			cr_assert_eq(bus_add(&r->bus, table[i].base,
+					     table[i].bytes, device(r, i)),
+				     0);
+}
+
+static void tear_down(struct rig *r)
+{
+	for (unsigned i = 0; i < NDEVICES; i++)
+		device_fini(device(r, i));
+	console_destroy(r->con);
+	loop_fini(&r->loop);
+	gmem_fini(&r->ram);
+}
+
+/* Numbers that are the same in every run (Vigna's splitmix64). */
+static uint64_t seed;
+
+static uint64_t rnd(void)
+{
+	uint64_t z = seed += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static struct rig rig, other;
+
+static void setup(void)
+{
+	log_setup(STDERR_FILENO, LOG_ERROR);
+	seed = 1;
+	build(&rig);
+	build(&other);
+}
+
+static void teardown(void)
+{
+	tear_down(&rig);
+	tear_down(&other);
+}
+
+TestSuite(contract, .init = setup, .fini = teardown, .timeout = 60);
+
+/* One access anywhere in its range, of any width: refused ones too. */
+static void touch(struct rig *r, unsigned i)
+{
+	uint64_t at, v = rnd();
+	unsigned len = 1u << rnd() % 4;
+
+	if (table[i].poke && rnd() % 4 == 0)
+		table[i].poke(r, rnd());
+	if (!table[i].bytes)
+		return;
+	at = table[i].base + rnd() % table[i].bytes;
+	if (rnd() % 2)
+		bus_write(&r->bus, at, &v, len);
+	else
+		bus_read(&r->bus, at, &v, len);
+	if (rnd() % 64 == 0)
+		loop_step(&r->loop, 0);
+}
+
+static void use(struct rig *r, unsigned i)
+{
+	for (unsigned n = 0; n < ROUNDS; n++)
+		touch(r, i);
+}
+
+static unsigned differences(const struct device *a, const struct device *b)
+{
+	return state_diff(a->ops->state, a->st, b->st, NULL, NULL);
+}
+
+#define for_each_device(i) for (unsigned i = 0; i < NDEVICES; i++)
+
+Test(contract, operations_are_there)
+{
+	for_each_device(i)
+	{
+		const struct device_ops *ops = device(&rig, i)->ops;
+
+		cr_expect(ops->type && ops->reset && ops->restored, "%u", i);
+		for (unsigned j = 0; j < ops->nregs; j++) {
+			uint8_t access = ops->regs[j].access;
+
+			cr_expect(!(access & REG_R) || ops->read, "%s",
+				  ops->type);
+			cr_expect(!(access & REG_W) || ops->write, "%s",
+				  ops->type);
+		}
+	}
+}
+
+Test(contract, state_table_tiles_its_struct)
+{
+	for_each_device(i)
+	    cr_expect_eq(state_check(device(&rig, i)->ops->state), 0, "%s",
+			 device(&rig, i)->name);
+}
+
+Test(contract, registers_are_sane_and_apart)
+{
+	for_each_device(i)
+	{
+		const struct device_ops *ops = device(&rig, i)->ops;
+		uint64_t end = 0;
+
+		for (unsigned j = 0; j < ops->nregs; j++) {
+			const struct reg *g = &ops->regs[j];
+
+			cr_expect_geq(g->offset, end, "%s %s", ops->type,
+				      g->name);
+			cr_expect(g->widths && g->access && g->name &&
+				  (g->widths & 15) <= 2 * g->bytes - 1);
+			end = (uint64_t)g->offset + g->bytes;
+		}
+		cr_expect_leq(end, table[i].bytes, "%s", ops->type);
+	}
+}
+
+Test(contract, names_are_unique)
+{
+	for_each_device(i) for (unsigned j = 0; j < i; j++)
+	    cr_expect_str_neq(device(&rig, i)->name, device(&rig, j)->name);
+}
+
+Test(contract, reset_equals_fresh)
+{
+	for_each_device(i)
+	{
+		struct device *d = device(&rig, i);
+
+		use(&rig, i);
+		d->ops->reset(d);
+		cr_expect_eq(differences(d, device(&other, i)), 0, "%s",
+			     d->name);
+	}
+}
+
+Test(contract, quiesce_twice_changes_nothing_more)
+{
+	for_each_device(i)
+	{
+		struct device *d = device(&rig, i);
+		char once[4096], twice[4096];
+
+		use(&rig, i);
+		if (d->ops->quiesce)
+			cr_expect_eq(d->ops->quiesce(d), 0);
+		state_print(d->ops->state, d->st, once, sizeof(once));
+		if (d->ops->quiesce)
+			cr_expect_eq(d->ops->quiesce(d), 0);
+		state_print(d->ops->state, d->st, twice, sizeof(twice));
+		cr_expect_str_eq(once, twice, "%s", d->name);
+		if (d->ops->resume)
+			d->ops->resume(d);
+		use(&rig, i);
+	}
+}
+
+/* Whatever the guest did, the state that results is one that a snapshot may
+ * hold: another device takes it as it is. */
+Test(contract, state_after_any_use_is_restored_without_difference)
+{
+	for_each_device(i)
+	{
+		struct device *a = device(&rig, i), *b = device(&other, i);
+
+		for (unsigned n = 0; n < 300; n++) {
+			for (unsigned k = 0; k < 10; k++)
+				touch(&rig, i);
+			if (a->st)
+				memcpy(b->st, a->st, a->ops->state->size);
+			cr_assert_eq(b->ops->restored(b), 0, "%s", a->name);
+			cr_assert_eq(differences(a, b), 0, "%s", a->name);
+		}
+	}
+}
+
+/* Changes one byte, or all of them. */
+static void spoil(struct device *d)
+{
+	size_t size = d->ops->state->size;
+	uint8_t *st = d->st;
+
+	if (!size)
+		return;
+	if (rnd() % 4)
+		st[rnd() % size] = (uint8_t)rnd();
+	else
+		for (size_t i = 0; i < size; i++)
+			st[i] = (uint8_t)rnd();
+}
+
+Test(contract, garbage_is_refused_or_harmless)
+{
+	for_each_device(i)
+	{
+		struct device *d = device(&rig, i), *b = device(&other, i);
+
+		for (unsigned n = 0; n < ROUNDS; n++) {
+			int r;
+
+			spoil(d);
+			r = d->ops->restored(d);
+			cr_assert(r == 0 || r == -EINVAL, "%s: %d", d->name, r);
+			if (d->ops->resume)
+				d->ops->resume(d);
+			for (unsigned k = 0; k < 8; k++)
+				touch(&rig, i);
+			if (d->st)
+				memcpy(b->st, d->st, d->ops->state->size);
+			cr_assert_eq(b->ops->restored(b), 0, "%s", d->name);
+		}
+	}
+}
+
+Test(contract, refused_state_leaves_the_device_as_reset)
+{
+	for_each_device(i)
+	{
+		struct device *d = device(&rig, i);
+
+		for (unsigned n = 0; n < ROUNDS; n++) {
+			spoil(d);
+			if (d->ops->restored(d) != -EINVAL)
+				continue;
+			cr_assert_eq(differences(d, device(&other, i)), 0, "%s",
+				     d->name);
+		}
+	}
+}
+
+static void *hammer(void *arg)
+{
+	for (unsigned n = 0; n < 20000; n++) {
+		uint8_t v = (uint8_t)n;
+
+		bus_write(&rig.bus, 0x4000 + n % 8, &v, 1);
+		bus_read(&rig.bus, 0x4000 + n % 8, &v, 1);
+		bus_read(&rig.bus, 0x2000, &v, 1);
+	}
+	return NULL;
+}
+
+/* For the thread sanitizer, and against deadlock: vCPUs and the host at once.
+ */
+Test(contract, devices_stand_two_vcpus_and_the_host_at_once)
+{
+	pthread_t vcpu[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		pthread_create(&vcpu[i], NULL, hammer, NULL);
+	for (unsigned n = 0; n < 20000; n++) {
+		poke_uart(&rig, n);
+		poke_power(&rig, n);
+		loop_step(&rig.loop, 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(vcpu[i], NULL);
+}
