@@ -226,7 +226,7 @@ static int cmd_dirty(unsigned argc, char **argv)
 /*
  * Four lanes over 32-byte groups, so that the multiplications overlap:
  * lane[i] = rotate((lane[i] ^ word[i]) * HASH_MUL, 29), lane[i] starting as
- * i + 1; in the end the lanes go as four words through lane[0] alone.
+ * i + 1; in the end the lanes go as four words through one that starts as 0.
  */
 static uint64_t hash_word(uint64_t lane, uint64_t word)
 {
@@ -273,7 +273,7 @@ static int cmd_hash(unsigned argc, char **argv)
 {
 	struct boot_range out, r;
 	const struct boot_range *ranges, *pool;
-	uint64_t lane[4] = { 1, 2, 3, 4 }, sum, bytes = 0;
+	uint64_t lane[4] = { 1, 2, 3, 4 }, sum = 0, bytes = 0;
 	unsigned n = boot_memory(&ranges);
 
 	mem_pool(&pool); /* maps it, before the exclusion is final */
@@ -284,7 +284,6 @@ static int cmd_hash(unsigned argc, char **argv)
 		if (ranges->type == 1 && r.start < r.end)
 			bytes += hash_without(lane, r, out);
 	}
-	sum = lane[0];
 	for (unsigned i = 0; i < 4; i++)
 		sum = hash_word(sum, lane[i]);
 	print("hash 0x%016lx of %lu KiB, without 0x%lx-0x%lx\n", sum,
