@@ -5,7 +5,7 @@
  */
 #include "demo.h"
 
-#define MAX_CPUS      256
+#define BURST	      100000 /* between looks at the clock */
 #define DEFAULT_COUNT 1000000
 #define DEFAULT_PINGS 1000
 #define SPEED_NATIVE  20000000
@@ -17,17 +17,23 @@ struct job {
 	uint32_t apic_id;
 };
 
-static struct job jobs[MAX_CPUS] GUEST_VOLATILE;
+static struct job jobs[LAYOUT_MAX_CPUS] GUEST_VOLATILE;
 static volatile bool stop GUEST_VOLATILE;
 
-static void job_run(void *arg)
+static void job_run(struct job *j)
 {
-	struct job *j = arg;
 	volatile uint64_t *count = &j->count;
 
-	j->apic_id = lapic_id();
 	while (*count < j->end && !stop)
 		++*count;
+}
+
+static void job_start(void *arg)
+{
+	struct job *j = arg;
+
+	j->apic_id = lapic_id();
+	job_run(j);
 }
 
 static void jobs_wait(unsigned cpus)
@@ -46,14 +52,16 @@ static void jobs_run(unsigned cpus, uint64_t end)
 	for (unsigned i = 0; i < cpus; i++)
 		jobs[i] = (struct job){ 0, end, 0 };
 	for (unsigned i = 1; i < cpus; i++)
-		smp_run(i, job_run, &jobs[i]);
+		smp_run(i, job_start, &jobs[i]);
 	if (end != UINT64_MAX) {
-		job_run(&jobs[0]);
+		job_start(&jobs[0]);
 	} else {
 		jobs[0].apic_id = lapic_id();
+		jobs[0].end = BURST;
 		start = clock_tsc();
-		while (clock_tsc() - start < clock_tsc_khz() * 100)
-			++*(volatile uint64_t *)&jobs[0].count;
+		for (; clock_tsc() - start < clock_tsc_khz() * 100;
+		     jobs[0].end = jobs[0].count + BURST)
+			job_run(&jobs[0]);
 		stop = true;
 	}
 	jobs_wait(cpus);

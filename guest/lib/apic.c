@@ -19,6 +19,7 @@
 #define LAPIC_ICR	 0x30
 #define LAPIC_ICR_HIGH	 0x31
 #define LAPIC_LVT_TIMER	 0x32
+#define LAPIC_LVT_LINT0	 0x35
 #define LAPIC_TIMER_INIT 0x38
 #define LAPIC_TIMER_NOW	 0x39
 #define LAPIC_TIMER_DIV	 0x3e
@@ -59,6 +60,8 @@ static uint64_t lapic_init_cpl0(uint64_t want_x2apic, uint64_t b, uint64_t c)
 	cpl0_wrmsr(MSR_APIC_BASE, base);
 	x2apic = want_x2apic;
 	lapic_write_cpl0(LAPIC_SVR, 0x100 | VECTOR_SPURIOUS);
+	/* where a PIC is emulated it would deliver lines below 16, too */
+	lapic_write_cpl0(LAPIC_LVT_LINT0, LVT_MASKED);
 	return 0;
 }
 

@@ -8,14 +8,13 @@
 #include "cpu.h"
 
 #define MAX_RANGES  32
-#define MAX_CPUS    256
 #define CMDLINE_MAX 4096
 
 extern uint64_t guest_boot_params, guest_start_info; /* entry.S */
 
 static struct boot_range memory[MAX_RANGES];
 static unsigned memory_count;
-static uint32_t apic_ids[MAX_CPUS];
+static uint32_t apic_ids[LAYOUT_MAX_CPUS];
 static unsigned cpu_count;
 static char cmdline[CMDLINE_MAX];
 
@@ -126,7 +125,7 @@ static uint64_t table_open(uint64_t p, const char *signature, uint64_t *end)
 
 static void cpu_add(uint64_t apic_id, uint64_t flags)
 {
-	if ((flags & 1) && cpu_count < MAX_CPUS)
+	if ((flags & 1) && cpu_count < LAYOUT_MAX_CPUS)
 		apic_ids[cpu_count++] = (uint32_t)apic_id;
 }
 

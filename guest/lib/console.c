@@ -12,6 +12,9 @@
 enum { UART_DATA, UART_IER, UART_FCR, UART_LCR, UART_MCR, UART_LSR };
 #define LSR_DATA    0x01
 #define LSR_THRE    0x20
+#define LSR_TEMT    0x40
+#define MCR_LINE    0x0b /* DTR, RTS, OUT2: lets interrupts out */
+#define MCR_LOOP    0x10
 #define FIFO_BYTES  16
 #define RING_BYTES  1024 /* a power of two */
 #define PRINT_BYTES 160
@@ -50,15 +53,20 @@ static void console_take(void)
 	}
 }
 
-/* Turning the FIFOs on empties them: what came early is taken first. */
+/* Turning the FIFOs on empties them: what came early is taken first, and in
+ * loopback nothing more comes; what was said early has to be out. */
 static void console_init_cpl0(void)
 {
 	if (console.ready)
 		return;
 	console.ready = 1;
+	while (!(uart_in(UART_LSR) & LSR_TEMT))
+		cpu_relax();
+	uart_out(UART_MCR, MCR_LINE | MCR_LOOP);
 	console_take();
 	uart_out(UART_FCR, 1);
-	uart_out(UART_LCR, 3); /* 8 bits, no parity */
+	uart_out(UART_LCR, 3);	      /* 8 bits, no parity */
+	uart_out(UART_MCR, MCR_LINE); /* and the loop off */
 }
 
 void console_write_cpl0(const char *s, size_t n)
@@ -211,7 +219,6 @@ void put(const char *s, size_t n)
 static uint64_t console_listen_cpl0(uint64_t a, uint64_t b, uint64_t c)
 {
 	console_init_cpl0();
-	uart_out(UART_MCR, 0x0b); /* DTR, RTS, OUT2: lets interrupts out */
 	uart_out(UART_IER, 0x01); /* received data */
 	console_take();
 	return 0;

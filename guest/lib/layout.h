@@ -47,6 +47,8 @@
 #define RFLAGS_START 0x202 /* interrupts on, IOPL 0 */
 #define RFLAGS_IF    0x200
 
+#define LAYOUT_MAX_CPUS 1024
+
 #define VECTOR_NMI	2
 #define VECTOR_GP	13
 #define VECTOR_PF	14

@@ -131,6 +131,10 @@ static void arena_size(void)
 	}
 	/* one too many CPUs: room for their alignment */
 	arena_end += pages * 4096 + boot_cpus() * (uint64_t)CPU_BYTES;
+	for (unsigned n = boot_memory(&r); n--; r++)
+		if (r->start <= arena_next && arena_next < r->end &&
+		    arena_end > r->end)
+			arena_end = r->end;
 }
 
 void mem_init(void)
@@ -147,6 +151,7 @@ void mem_init(void)
 
 unsigned mem_pool(const struct boot_range **ranges)
 {
+	mem_map(arena_next, arena_end - arena_next);
 	for (unsigned i = 0; i < pool_count; i++)
 		mem_map(pool[i].start, pool[i].end - pool[i].start);
 	*ranges = pool;

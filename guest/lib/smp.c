@@ -16,8 +16,7 @@ extern const char guest_trampoline[], guest_trampoline_end[]; /* entry.S */
 extern uint64_t guest_next_cpu;
 extern const uint64_t guest_gdt[8];
 
-#define SMP_MAX 256
-static struct cpu *cpus[SMP_MAX] GUEST_VOLATILE;
+static struct cpu *cpus[LAYOUT_MAX_CPUS] GUEST_VOLATILE;
 
 unsigned smp_this(void)
 {
