@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "demo_guest.h"
 #include "kvm.h"
 #include "util.h"
 
@@ -29,6 +30,15 @@ static void open_guest(struct vmtest *t, const char *guest)
 	struct stat st;
 	int fd;
 
+	if (!guest) {
+		t->src.kernel = (struct blob){
+			.fd = -1,
+			.data = demo_guest_start,
+			.bytes = (uint64_t)(demo_guest_end - demo_guest_start),
+			.name = "the demo guest",
+		};
+		return;
+	}
 	snprintf(path, sizeof(path), "%s/guest-%s.elf", TEST_GUEST_DIR, guest);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	cr_assert(fd >= 0, "%s: %s", path, strerror(errno));
@@ -83,7 +93,8 @@ void vmtest_fini(struct vmtest *t)
 	machine_destroy(t->machine);
 	console_destroy(t->console);
 	loop_fini(&t->loop);
-	close(t->src.kernel.fd);
+	if (t->src.kernel.fd >= 0)
+		close(t->src.kernel.fd);
 	close(t->out_fd);
 }
 

@@ -26,7 +26,7 @@ struct vmtest {
 };
 
 struct vmtest_config {
-	const char *guest;   /* a program of guest/tests/, "hello" */
+	const char *guest;   /* a program of guest/tests/, "hello"; NULL: demo */
 	const char *cmdline; /* NULL: "" */
 	unsigned cpus;	     /* 0: 1 */
 	uint64_t memory;     /* 0: 32 MiB */
