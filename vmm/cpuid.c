@@ -141,6 +141,21 @@ int cpuid_shape(struct kvm_cpuid2 *c, unsigned cpus, bool tsc_deadline)
 	return shape_topology_leaf(c, cpus);
 }
 
+void cpuid_set_brand(struct kvm_cpuid2 *c,
+		     const uint32_t brand[CPUID_BRAND_WORDS])
+{
+	for (uint32_t i = 0; i < 3; i++, brand += 4) {
+		struct kvm_cpuid_entry2 *e = cpuid_find(c, 0x80000002 + i, 0);
+
+		if (!e || e->eax || e->ebx || e->ecx || e->edx)
+			continue;
+		e->eax = brand[0];
+		e->ebx = brand[1];
+		e->ecx = brand[2];
+		e->edx = brand[3];
+	}
+}
+
 void cpuid_set_apic_id(struct kvm_cpuid2 *c, uint32_t id)
 {
 	for (uint32_t i = 0; i < c->nent; i++) {

@@ -23,6 +23,12 @@
  */
 int cpuid_shape(struct kvm_cpuid2 *c, unsigned cpus, bool tsc_deadline);
 
+/* The processor's name, leaves 0x80000002-4 one after another: KVM leaves them
+ * empty. Where it does not, its own stay. */
+#define CPUID_BRAND_WORDS 12
+void cpuid_set_brand(struct kvm_cpuid2 *c,
+		     const uint32_t brand[CPUID_BRAND_WORDS]);
+
 /* Puts the APIC id of one vCPU into the leaves that hold it. */
 void cpuid_set_apic_id(struct kvm_cpuid2 *c, uint32_t id);
 

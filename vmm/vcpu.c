@@ -69,9 +69,29 @@ static int fail_kvm(struct fail *why, int err, const char *what)
 			what, strerror(-err));
 }
 
+static void host_cpuid(uint32_t function, uint32_t out[4])
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]),
+			   "=d"(out[3])
+			 : "0"(function), "2"(0));
+}
+
+/* The host's processor by name; zeros where it tells none. */
+static void host_brand(uint32_t brand[CPUID_BRAND_WORDS])
+{
+	uint32_t last[4];
+
+	memset(brand, 0, CPUID_BRAND_WORDS * sizeof(brand[0]));
+	host_cpuid(0x80000000, last);
+	for (uint32_t i = 0; i < 3 && last[0] >= 0x80000004; i++)
+		host_cpuid(0x80000002 + i, brand + 4 * i);
+}
+
 static int shared_lists(struct vcpu_shared *s, struct fail *why)
 {
 	struct kvm_msr_list probe = { .nmsrs = 0 };
+	uint32_t brand[CPUID_BRAND_WORDS];
 	int r;
 
 	s->cpuid =
@@ -88,6 +108,8 @@ static int shared_lists(struct vcpu_shared *s, struct fail *why)
 	    kvm_check_extension(s->kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER));
 	if (r < 0)
 		return fail_kvm(why, r, "CPUID");
+	host_brand(brand);
+	cpuid_set_brand(s->cpuid, brand);
 
 	r = kvm_get_msr_index_list(s->kvm_fd, &probe);
 	if (r < 0 && r != -E2BIG)

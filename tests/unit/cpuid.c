@@ -25,6 +25,9 @@ static void setup(void)
 		{ .function = 0xb, .flags = 1, .index = 1, .ebx = 64 },
 		{ .function = 0x1f, .flags = 1, .index = 0, .ebx = 2 },
 		{ .function = 0x80000001, .ecx = 1u << 2 },
+		{ .function = 0x80000002 },
+		{ .function = 0x80000003, .ebx = 5 },
+		{ .function = 0x80000004 },
 		{ .function = 0x80000008, .eax = 0x3030, .ecx = 0x703f },
 		{ .function = 0x8000000a, .eax = 1, .ebx = 0x8000 },
 		{ .function = 0x8000001e, .eax = 9, .ebx = 0x109, .ecx = 1 },
@@ -111,6 +114,18 @@ Test(cpuid, apic_id_reaches_every_leaf_that_holds_it)
 	for (uint32_t i = 0; i < 3; i++)
 		cr_assert_eq(leaf(0xb, i)->edx, 258);
 	cr_assert_eq(leaf(0x8000001e, 0)->eax, 258);
+}
+
+Test(cpuid, brand_fills_only_what_kvm_left_empty)
+{
+	const uint32_t brand[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+
+	cpuid_set_brand(list, brand);
+	cr_assert_eq(cpuid_find(list, 0x80000002, 0)->eax, 1);
+	cr_assert_eq(cpuid_find(list, 0x80000002, 0)->edx, 4);
+	cr_assert_eq(cpuid_find(list, 0x80000003, 0)->eax, 0);
+	cr_assert_eq(cpuid_find(list, 0x80000003, 0)->ebx, 5);
+	cr_assert_eq(cpuid_find(list, 0x80000004, 0)->ecx, 11);
 }
 
 Test(cpuid, full_list_is_refused)
