@@ -198,6 +198,28 @@ Test(demo, prompt_is_ready_and_the_button_powers_off)
 	vmtest_fini(&t);
 }
 
+/* Typed before the guest has set up its UART: nothing may be lost. */
+Test(demo, typed_line_is_edited_and_run)
+{
+	run(
+	    &(struct vmtest_config){
+		.input = "echo hi there\177\177yo\r\n\025junk\025"
+			 "echo \033[Aup\rzzz\003bogus\nexit 9\r" },
+	    GUEST_EXIT, 9);
+	expect_printed("\r\nhi theyo\r\n");
+	expect_printed("\r\nup\r\n");
+	expect_printed("zzz^C\r\n");
+	expect_printed("bogus: no such command");
+	vmtest_fini(&t);
+}
+
+Test(demo, interrupt_ends_a_command)
+{
+	run(&(struct vmtest_config){ .input = "flood\r\003exit 4\r" },
+	    GUEST_EXIT, 4);
+	vmtest_fini(&t);
+}
+
 Test(demo, check_accepts_what_fill_wrote)
 {
 	run_demo(SCRIPT("fill 7 8; check 7 8; exit 5"), GUEST_EXIT, 5);
@@ -237,6 +259,16 @@ Test(demo, unknown_and_wrong_commands_fail_the_script)
 	run_demo(SCRIPT("fill x; exit 0"), GUEST_EXIT, 2);
 	vmtest_fini(&t);
 	run_demo(SCRIPT("exit 256; exit 0"), GUEST_EXIT, 2);
+	vmtest_fini(&t);
+}
+
+Test(demo, more_than_255_cpus_start)
+{
+	run(&(struct vmtest_config){ .cmdline = SCRIPT("cpus 1000"),
+				     .cpus = 300 },
+	    GUEST_POWEROFF, 0);
+	expect_printed("CPU 299: APIC id 299, counted 1000");
+	expect_printed("cpus: 300 of 300 ran");
 	vmtest_fini(&t);
 }
 

@@ -48,6 +48,19 @@ static void open_guest(struct vmtest *t, const char *guest)
 				       .name = path };
 }
 
+static int input_pipe(const char *input)
+{
+	int fd[2];
+
+	if (!input)
+		return -1;
+	cr_assert_eq(pipe2(fd, O_CLOEXEC), 0);
+	cr_assert_eq(write(fd[1], input, strlen(input)),
+		     (ssize_t)strlen(input));
+	close(fd[1]);
+	return fd[0];
+}
+
 int vmtest_kvm(void)
 {
 	struct fail why;
@@ -80,6 +93,7 @@ void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 	cr_assert_eq(loop_init(&t->loop), 0);
 	t->out_fd = memfd_create("console", MFD_CLOEXEC);
 	con.out_fd = t->out_fd;
+	t->in_fd = con.in_fd = input_pipe(c->input);
 	cr_assert_eq(console_create(&t->console, &t->loop, &con), 0);
 	m.console = t->console;
 	cr_assert_eq(machine_create(&t->machine, &m, &t->why), 0, "%s: %s",
@@ -96,6 +110,8 @@ void vmtest_fini(struct vmtest *t)
 	if (t->src.kernel.fd >= 0)
 		close(t->src.kernel.fd);
 	close(t->out_fd);
+	if (t->in_fd >= 0)
+		close(t->in_fd);
 }
 
 enum guest_event vmtest_wait(struct vmtest *t)

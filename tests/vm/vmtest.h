@@ -19,6 +19,7 @@ struct vmtest {
 	struct machine *machine;
 	struct boot_source src;
 	struct fail why;
+	int in_fd;  /* a pipe with the input and its end, or -1 */
 	int out_fd; /* a memfd with all that the guest printed */
 	bool told;
 	enum guest_event event; /* the one told last */
@@ -28,6 +29,7 @@ struct vmtest {
 struct vmtest_config {
 	const char *guest;   /* a program of guest/tests/, "hello"; NULL: demo */
 	const char *cmdline; /* NULL: "" */
+	const char *input;   /* typed before the guest starts; NULL: nothing */
 	unsigned cpus;	     /* 0: 1 */
 	uint64_t memory;     /* 0: 32 MiB */
 	uint64_t region_max;
