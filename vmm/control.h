@@ -5,20 +5,27 @@
  *
  *   -> {"id":1,"verb":"pause","args":{}}
  *   <- {"id":1,"ok":true,"result":{...}}
- *   <- {"id":1,"ok":false,"error":{"code":..,"message":..,"object":..,"hint":..}}
+ *   <-
+ * {"id":1,"ok":false,"error":{"code":..,"message":..,"object":..,"hint":..}}
  *
- * A request is at most CONTROL_MAX_BYTES long and CONTROL_MAX_DEPTH deep; what
- * is not gets one error line and the connection is closed. At most
- * CONTROL_MAX_CLIENTS at once; one that does not read its answers is closed
- * when CONTROL_MAX_BYTES are waiting for it. Nothing a client does can hold up
- * the guest.
+ * `id` is a number or a string, comes back as it was, and may be left out, as
+ * `args` may. A request is at most CONTROL_MAX_BYTES long with its newline and
+ * CONTROL_MAX_DEPTH deep. What is no request at all (too long, too deep, no
+ * JSON, cut off by the end of the connection) gets one error line and the
+ * connection is closed; a request that cannot be done gets its error and the
+ * connection goes on.
  *
- * Owner: the I/O thread.
+ * At most CONTROL_MAX_CLIENTS at once; one more is told so and closed. A
+ * client's next request is read when its last answer has left, so that a
+ * client which does not read holds up nobody but itself and one answer of
+ * memory. A client that half-closes gets its answers first. A connection lives
+ * as long as the VM does: its end tells a waiting client that the VM ended.
  */
 #ifndef TINTYPE_CONTROL_H
 #define TINTYPE_CONTROL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "fail.h"
@@ -28,31 +35,52 @@
 #define CONTROL_MAX_DEPTH   16
 #define CONTROL_MAX_CLIENTS 16
 
+/* ---- the VM's side. Owner: the I/O thread ---- */
+
 struct control_op {
 	const char *verb;
 	/* `args` is an object (empty when left out). On success may set
-	 * *result to a new reference. 0, or -errno with `why` filled. */
+	 * *result to a new reference. 0, or -errno with `why` filled. It is
+	 * short: nothing else of the loop runs meanwhile. It may end the loop,
+	 * but not destroy the control. */
 	int (*run)(void *ctx, json_t *args, json_t **result, struct fail *why);
 };
 
 struct control;
 
-/* Takes listen_fd over. 0 or -errno. */
+/* Takes listen_fd over, also when it fails. Before the sandbox is closed. The
+ * process must ignore SIGPIPE. 0 or -errno. */
 int control_create(struct control **out, struct loop *l, int listen_fd,
 		   const struct control_op *ops, unsigned nops, void *ctx);
-void control_destroy(struct control *c); /* sends what it can, bounded */
 
-/* Parses and answers one request line, without the socket: what the fuzz
- * target drives. Returns a new string that ends in a newline, or NULL (no
- * memory). */
+/* Closes all connections; an answer that has not left by then is lost. NULL
+ * does no harm. */
+void control_destroy(struct control *c);
+
+/* Parses and answers one request line (its newline may be there or not),
+ * without the socket: what the fuzz target drives. Returns a new string that
+ * ends in a newline, or NULL (no memory). *broken (may be NULL): it was no
+ * request at all. */
 char *control_answer(const struct control_op *ops, unsigned nops, void *ctx,
-		     const char *line, size_t len);
+		     const char *line, size_t len, bool *broken);
 
-/* The client's side: connect (-ENOENT, -ECONNREFUSED: no VM there), send one
- * request, wait for its answer up to `timeout_ms`. On an error answer, `why`
- * holds it and -EREMOTEIO is returned. *result is a new reference. */
+/* ---- the client's side. Any thread ---- */
+
+/* The fd; -ENOENT, -ECONNREFUSED: no VM there; or another -errno; always with
+ * `why`. A path of any length. Waits 5 s at most for a VM that does not take
+ * connections. */
 int control_connect(const char *path, struct fail *why);
+
+/* Sends one request and waits for its answer up to `timeout_ms` (-1: for
+ * ever). `args` (NULL: none) stays the caller's, *result is a new reference
+ * (`result` may be NULL). 0; -EREMOTEIO with the VM's own error in `why`;
+ * -ETIMEDOUT; -EPIPE: the VM ended meanwhile; or another -errno, always with
+ * `why`. After any error but -EREMOTEIO the connection is good for nothing. */
 int control_call(int fd, const char *verb, json_t *args, json_t **result,
 		 int timeout_ms, struct fail *why);
+
+/* Waits up to `timeout_ms` (-1: for ever) for the VM to end. 0, -ETIMEDOUT or
+ * another -errno. */
+int control_wait_end(int fd, int timeout_ms);
 
 #endif
