@@ -508,12 +508,16 @@ static void *vcpu_thread(void *arg)
 int vcpu_start(struct vcpu *v)
 {
 	pthread_attr_t attr;
+	const int own[] = { kick_signal(), SIGSEGV, SIGBUS,
+			    SIGILL,	   SIGFPE,  SIGABRT };
 	sigset_t all, old;
 	int r;
 
-	/* All signals but the kick are the I/O thread's. */
+	/* All signals but the kick and its own faults, whose handler restores
+	 * the terminal, are the I/O thread's. */
 	sigfillset(&all);
-	sigdelset(&all, kick_signal());
+	for (unsigned i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(&all, own[i]);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK_BYTES);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
