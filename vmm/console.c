@@ -6,25 +6,33 @@
  * Output. Positions count bytes since the start and never wrap:
  *
  *     client.at   may be anywhere; what is older than the ring is lost to it
- *     tail        everything before it has left: for out_fd, and for the log
- *     head        the guest's next byte goes here; head - tail <= ring
+ *     tail        everything before it has left for out_fd
+ *     logged      everything before it is in the log
+ *     head        the guest's next byte goes here, at most one ring beyond the
+ *                 older of tail and logged
  *
- * console_put adds at head and posts `drain`, which writes [tail, head) to the
- * log and to out_fd, then moves tail. When out_fd is behind and the ring full,
- * console_put refuses; once half of the ring is free again the device is told.
+ * The byte that finds nothing waiting before it is written to out_fd at once,
+ * by the thread that brings it: waking the I/O thread for it takes longer than
+ * the write, above all where all CPUs run guests. That needs an out_fd that is
+ * sure not to block. What remains is `drain`, on the I/O thread: the log gets
+ * all that has come within CONSOLE_LAZY_NS, and clients at once. When out_fd is
+ * behind and the ring full, console_put refuses; once half of the ring is free
+ * again the device is told.
  *
- * The lock guards the ring, head, tail and the counters. [tail, head) may be
- * read without it, since console_put never writes there; clients are sent to
- * with it, since they may read before tail.
+ * The lock guards the ring, the positions, out.source.fd and the counters.
+ * Only the I/O thread moves positions, but that console_put moves head, and
+ * with it those which equal it and have nothing to wait for. What lies between
+ * tail or logged and head may be read without the lock, since console_put
+ * never writes there; clients are written to with it, since they may read
+ * before tail.
  *
  * Input. The terminal is read always, because the escape must work while the
  * guest does not listen: what does not fit is dropped and counted. All other
  * sources are read only while there is room.
  *
  * System calls after creation, on the I/O thread: read, write, poll, accept4,
- * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, futex,
- * and ioctl(TCSETS) at the end; on any thread: write to the loop's eventfd,
- * futex.
+ * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, timerfd_settime,
+ * futex, and ioctl(TCSETS) at the end; on any thread: write, futex.
  */
 #include "console.h"
 
@@ -50,6 +58,7 @@ struct output {
 	bool pollable;		   /* false: a regular file or the like */
 	size_t piece;		   /* bytes that one write may have */
 	bool ask;		   /* poll before each write: it may block */
+	bool direct;		   /* console_put may write to it */
 };
 
 struct input {
@@ -76,11 +85,11 @@ struct console {
 	struct console_config cfg;
 	struct console_guest *guest;
 	struct loop_task drain;	 /* output */
+	struct loop_timer lazy;	 /* drains what the log alone waits for */
 	struct loop_task refill; /* input */
 	struct output out;
 	struct input in;
 	struct ringlog log;
-	uint64_t logged; /* the log has all before it; at least tail */
 	struct log_limit log_failed, out_failed, clients_refused;
 	struct listener listener[CONSOLE_MAX_LISTEN];
 	struct client client[CONSOLE_MAX_CLIENTS];
@@ -91,10 +100,15 @@ struct console {
 
 	pthread_mutex_t lock;
 	uint8_t ring[CONSOLE_RING_BYTES];
-	uint64_t head, tail;
+	uint64_t head, tail, logged;
 	bool refused; /* the device waits for `writable` */
+	bool posted;  /* drain will come: now or when `lazy` expires */
+	unsigned nclients;
 	struct console_counters count;
 };
+
+/* Output reaches the log this late at most. */
+#define CONSOLE_LAZY_NS 10000000
 
 static void count(struct console *c, uint64_t *what, uint64_t n)
 {
@@ -130,9 +144,10 @@ static void learn_output(struct output *o)
 	struct stat st;
 
 	o->piece = CONSOLE_RING_BYTES;
-	o->ask = false;
+	o->direct = true;
 	if (!o->pollable || (flags >= 0 && (flags & O_NONBLOCK)))
 		return;
+	o->direct = false;
 	o->ask = true;
 	o->piece = 1;
 	if (fstat(o->source.fd, &st) == 0 && !S_ISCHR(st.st_mode))
@@ -164,7 +179,9 @@ static void out_gave_up(struct console *c, int err)
 	if (!c->out.pollable)
 		return;
 	loop_del(c->loop, &c->out.source);
+	pthread_mutex_lock(&c->lock);
 	c->out.source.fd = -1;
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* Writes one piece; 0 when it has to wait. What a failed sink does not take
@@ -193,19 +210,19 @@ static size_t out_write(struct console *c, uint64_t at, uint64_t end)
 	return len;
 }
 
-static void log_write(struct console *c, uint64_t end)
+static void log_write(struct console *c, uint64_t at, uint64_t end)
 {
-	while (c->cfg.log_fd >= 0 && c->logged < end) {
-		size_t len = stretch(c->logged, end);
+	while (c->cfg.log_fd >= 0 && at < end) {
+		size_t len = stretch(at, end);
 		int err = ringlog_append(
-		    &c->log, c->ring + c->logged % CONSOLE_RING_BYTES, len);
+		    &c->log, c->ring + at % CONSOLE_RING_BYTES, len);
 
 		if (err) {
 			log_guest(&c->log_failed, "console", "write log: %s",
 				  strerror(-err));
 			count(c, &c->count.failed_writes, 1);
 		}
-		c->logged += len;
+		at += len;
 	}
 }
 
@@ -214,6 +231,9 @@ static void client_close(struct console *c, struct client *k)
 	loop_del(c->loop, &k->source);
 	close(k->source.fd);
 	k->source.fd = -1;
+	pthread_mutex_lock(&c->lock);
+	c->nclients--;
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* Sends what the client has not got, with the lock held. False when it is
@@ -221,10 +241,10 @@ static void client_close(struct console *c, struct client *k)
 static bool client_send(struct console *c, struct client *k)
 {
 	if (c->head - k->at > CONSOLE_RING_BYTES) {
-		uint64_t oldest = c->head - CONSOLE_RING_BYTES;
+		uint64_t first = c->head - CONSOLE_RING_BYTES;
 
-		c->count.dropped_clients += oldest - k->at;
-		k->at = oldest;
+		c->count.dropped_clients += first - k->at;
+		k->at = first;
 	}
 	while (k->at < c->head) {
 		/* The socket does not block, and SIGPIPE is ignored; the
@@ -276,14 +296,21 @@ static void serve_clients(struct console *c)
 			client_serve(c, &c->client[i]);
 }
 
-/* Moves tail up; true when the device waits and there is room enough to make
- * its waiting worth while. */
-static bool advance(struct console *c, uint64_t tail)
+static uint64_t oldest(const struct console *c)
+{
+	return MIN(c->tail, c->logged);
+}
+
+/* Moves tail and logged up; true when the device waits and there is room
+ * enough to make its waiting worth while. */
+static bool advance(struct console *c, uint64_t tail, uint64_t logged)
 {
 	_locked_(&c->lock);
 
-	c->tail = tail;
-	if (!c->refused || c->head - c->tail > CONSOLE_RING_BYTES / 2)
+	/* Meanwhile console_put may have moved them further. */
+	c->tail = MAX(c->tail, tail);
+	c->logged = MAX(c->logged, logged);
+	if (!c->refused || c->head - oldest(c) > CONSOLE_RING_BYTES / 2)
 		return false;
 	c->refused = false;
 	return true;
@@ -293,14 +320,17 @@ static bool advance(struct console *c, uint64_t tail)
  * keep the loop from its other sources. */
 static void drain(struct console *c)
 {
-	uint64_t at = c->tail, end;
+	uint64_t at, logged, end;
 	size_t n = 1;
 	int err = 0;
 
 	pthread_mutex_lock(&c->lock);
+	c->posted = false;
+	at = c->tail;
+	logged = c->logged;
 	end = c->head;
 	pthread_mutex_unlock(&c->lock);
-	log_write(c, end);
+	log_write(c, logged, end);
 	serve_clients(c);
 	for (; at < end && n; at += n)
 		n = out_write(c, at, end);
@@ -309,13 +339,35 @@ static void drain(struct console *c)
 				      at < end ? EPOLLOUT : 0);
 	if (err)
 		loop_post(c->loop, &c->drain);
-	if (advance(c, at) && c->guest)
+	if (advance(c, at, end) && c->guest)
 		c->guest->writable(c->guest);
+}
+
+/* The lock is held. Somebody waits, or the ring fills up: no time to be lazy.
+ */
+static bool urgent(const struct console *c)
+{
+	return c->tail < c->head || c->nclients ||
+	       c->head - c->logged > CONSOLE_RING_BYTES / 2;
 }
 
 static void drain_task(struct loop_task *t)
 {
-	drain(container_of(t, struct console, drain));
+	struct console *c = container_of(t, struct console, drain);
+	bool now;
+
+	pthread_mutex_lock(&c->lock);
+	now = urgent(c);
+	pthread_mutex_unlock(&c->lock);
+	if (now)
+		drain(c);
+	else
+		loop_timer_set(&c->lazy, CONSOLE_LAZY_NS);
+}
+
+static void lazy_expired(struct loop_timer *t)
+{
+	drain(container_of(t, struct console, lazy));
 }
 
 static void out_ready(struct loop_source *s, uint32_t events)
@@ -323,20 +375,48 @@ static void out_ready(struct loop_source *s, uint32_t events)
 	drain(container_of(s, struct console, out.source));
 }
 
+/* The lock is held. True when the byte has left, or has nowhere to go. Any
+ * failure is left for the I/O thread to meet. */
+static bool put_direct(struct console *c, uint8_t byte)
+{
+	if (c->tail < c->head)
+		return false;
+	if (c->out.source.fd < 0) {
+		c->count.dropped_output += c->cfg.out_fd >= 0;
+		return true;
+	}
+	return c->out.direct && write(c->out.source.fd, &byte, 1) == 1;
+}
+
+/* The lock is held; there is room. True when the I/O thread has to come. */
+static bool put(struct console *c, uint8_t byte)
+{
+	bool sent = put_direct(c, byte);
+
+	c->ring[c->head++ % CONSOLE_RING_BYTES] = byte;
+	c->count.out_bytes++;
+	if (sent)
+		c->tail = c->head;
+	if (sent && c->cfg.log_fd < 0)
+		c->logged = c->head;
+	if (!urgent(c) && (c->posted || c->logged == c->head))
+		return false;
+	c->posted = true;
+	return true;
+}
+
 bool console_put(struct console *c, uint8_t byte)
 {
-	bool taken;
+	bool taken, post = false;
 
 	pthread_mutex_lock(&c->lock);
-	taken = c->head - c->tail < CONSOLE_RING_BYTES;
-	if (taken) {
-		c->ring[c->head++ % CONSOLE_RING_BYTES] = byte;
-		c->count.out_bytes++;
-	} else {
-		c->refused = true;
-	}
-	pthread_mutex_unlock(&c->lock);
+	taken = c->head - oldest(c) < CONSOLE_RING_BYTES;
 	if (taken)
+		post = put(c, byte);
+	else
+		c->refused = true;
+	pthread_mutex_unlock(&c->lock);
+	if (post)
 		loop_post(c->loop, &c->drain);
 	return taken;
 }
@@ -570,8 +650,12 @@ static int client_add(struct console *c, int fd)
 	k->source.events = client_events(c, k);
 	pthread_mutex_unlock(&c->lock);
 	err = loop_add(c->loop, &k->source);
+	pthread_mutex_lock(&c->lock);
 	if (err)
 		k->source.fd = -1;
+	else
+		c->nclients++;
+	pthread_mutex_unlock(&c->lock);
 	return err;
 }
 
@@ -653,9 +737,10 @@ static int add_listener(struct console *c, struct listener *l, int fd)
 static int add_all(struct console *c)
 {
 	const struct console_config *cfg = &c->cfg;
-	int err = 0;
+	int err;
 
-	if (cfg->log_fd >= 0)
+	err = loop_timer_init(c->loop, &c->lazy, lazy_expired);
+	if (!err && cfg->log_fd >= 0)
 		err = ringlog_init(&c->log, cfg->log_fd, CONSOLE_LOG_BYTES);
 	for (unsigned i = 0; i < CONSOLE_MAX_LISTEN && !err; i++)
 		err = add_listener(c, &c->listener[i], cfg->listen_fd[i]);
@@ -718,6 +803,7 @@ void console_destroy(struct console *c)
 		terminal_restore();
 	loop_unpost(c->loop, &c->drain);
 	loop_unpost(c->loop, &c->refill);
+	loop_timer_fini(c->loop, &c->lazy);
 	loop_del(c->loop, &c->out.source);
 	loop_del(c->loop, &c->in.source);
 	for (unsigned i = 0; i < CONSOLE_MAX_LISTEN; i++)
