@@ -6,6 +6,7 @@
 #include "vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
@@ -467,6 +468,20 @@ static void tear_down(struct vm *vm)
 		close(vm->files->kvm);
 }
 
+/* The console's ends get file descriptions of their own, which do not block;
+ * where that is refused, it has its ways with those we were given. The numbers
+ * we were given stay open if they are the process's first three. */
+static void own_console(struct vm_files *f)
+{
+	int fd = f->in >= 0 ? console_reopen(f->in, O_RDONLY) : -1;
+
+	if (fd >= 0)
+		f->in = fd;
+	fd = f->out >= 0 ? console_reopen(f->out, O_WRONLY) : -1;
+	if (fd >= 0)
+		f->out = fd;
+}
+
 int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
 {
 	struct vm vm = { .cfg = c, .files = f, .signals = { .fd = -1 } };
@@ -476,6 +491,7 @@ int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
 	/* jansson would open a file for it, later. */
 	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) > 0)
 		json_object_seed(seed | 1);
+	own_console(f);
 	r = confine_process(f, why);
 	if (r < 0)
 		return (int)why->code;
