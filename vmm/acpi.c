@@ -291,9 +291,8 @@ static int put_madt_cpu(struct area *a, unsigned id)
 }
 
 /*
- * PCAT_COMPAT stays clear: KVM's irqchip has two 8259s, but nothing here uses
- * them and a hardware-reduced guest does not set them up; the machine masks
- * them at power-on.
+ * PCAT_COMPAT stays clear: KVM's irqchip has two 8259s, but every line reaches
+ * the IOAPIC, and a hardware-reduced guest does not set them up.
  */
 static int put_madt(struct area *a, unsigned cpus)
 {

@@ -296,6 +296,28 @@ static int write_zero_page(struct gmem *m, const struct boot_source *src,
 	return gmem_write(m, GPA(PLATFORM_ZERO_PAGE), &p, sizeof(p));
 }
 
+/*
+ * What a BIOS has at its reset vector. Linux on a hardware-reduced machine
+ * reboots by EFI, and failing that by a jump there in real mode; it asks
+ * neither ACPI nor the keyboard controller (6.1, arch/x86/kernel/reboot.c).
+ */
+static int write_reset_vector(struct gmem *m)
+{
+	static const uint8_t code[] = {
+		0xba,
+		PLATFORM_POWER_RESET & 0xff,
+		PLATFORM_POWER_RESET >> 8, /* mov dx, PLATFORM_POWER_RESET */
+		0xb0,
+		PLATFORM_RESET_VALUE, /* mov al, PLATFORM_RESET_VALUE */
+		0xee,		      /* out dx, al */
+		0xf4,		      /* hlt */
+		0xeb,
+		0xfd, /* jmp to the hlt */
+	};
+
+	return gmem_write(m, GPA(PLATFORM_RESET_VECTOR), code, sizeof(code));
+}
+
 /* Selectors 0x10 and 0x18, flat, as the 64-bit protocol asks. */
 static int write_gdt(struct gmem *m)
 {
@@ -330,8 +352,10 @@ static int write_page_tables(struct gmem *m)
 static int write_params(struct gmem *m, const struct boot_source *src,
 			const struct boot_image *img, uint64_t initrd)
 {
-	int err;
+	int err = write_reset_vector(m);
 
+	if (err)
+		return err;
 	if (img->protocol == BOOT_PVH)
 		return boot_write_pvh(m, src, initrd);
 	err = write_zero_page(m, src, img, initrd);

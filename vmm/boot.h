@@ -54,8 +54,9 @@ struct boot_entry {
 
 /*
  * Loads it all (the ACPI tables are written by acpi_write before or after).
- * For LINUX64 also writes the GDT and the identity page tables of 4 GiB that
- * PLATFORM_GDT and PLATFORM_PAGETABLES name. 0, or -errno with `why` filled:
+ * Also writes the code at PLATFORM_RESET_VECTOR, and for LINUX64 the GDT and
+ * the identity page tables of 4 GiB that PLATFORM_GDT and PLATFORM_PAGETABLES
+ * name. 0, or -errno with `why` filled:
  * no kernel, truncated, overlapping or outside RAM, command line too long,
  * initrd that does not fit.
  */

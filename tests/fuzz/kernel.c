@@ -76,7 +76,8 @@ static bool may_touch_low(uint64_t gpa)
 	return (gpa >= PLATFORM_GDT &&
 		gpa < PLATFORM_PAGETABLES + 6 * PAGE_BYTES) ||
 	       (gpa >= PLATFORM_CMDLINE &&
-		gpa < PLATFORM_CMDLINE + PLATFORM_CMDLINE_MAX);
+		gpa < PLATFORM_CMDLINE + PLATFORM_CMDLINE_MAX) ||
+	       gpa == align_down(PLATFORM_RESET_VECTOR, PAGE_BYTES);
 }
 
 static void check_low_marks(void)

@@ -760,6 +760,24 @@ Test(boot, cmdline_longer_than_its_place_is_refused)
 	cr_assert_eq(after, 0);
 }
 
+Test(boot, reset_vector_resets_under_each_protocol)
+{
+	static const uint8_t want[] = { 0xba, 0x06, 0x06, 0xb0, 0x01,
+					0xee, 0xf4, 0xeb, 0xfd };
+	struct elf_file f = elf_file();
+	struct boot_source s = elf_source(&f);
+	struct boot_entry e;
+	uint8_t got[sizeof(want)];
+
+	for (f.eh.e_phnum = 2; f.eh.e_phnum <= 3; f.eh.e_phnum++) {
+		struct gmem m = make_ram(MIB(8));
+
+		expect_loads(&m, &s, &e);
+		cr_assert_eq(gmem_read(&m, GPA(0xffff0), got, sizeof(got)), 0);
+		cr_assert_eq(memcmp(got, want, sizeof(want)), 0);
+	}
+}
+
 static void expect_e820(uint64_t ram, uint64_t region_max, unsigned n,
 			uint64_t high)
 {
