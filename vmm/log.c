@@ -52,7 +52,7 @@ void log_guest(struct log_limit *l, const char *object, const char *fmt, ...)
 	uint64_t nth = atomic_fetch_add(&l->count, 1) + 1;
 	va_list ap;
 
-	if (nth > LOG_LIMIT_LINES || log_level_max < LOG_WARN)
+	if (nth > LOG_LIMIT_LINES || log_level_max < LOG_INFO)
 		return;
 	va_start(ap, fmt);
 	log_line(object, fmt, ap,

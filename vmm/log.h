@@ -24,8 +24,9 @@ void log_msg(enum log_level level, const char *object, const char *fmt, ...)
 #define log_debug(obj, ...) log_msg(LOG_DEBUG, obj, __VA_ARGS__)
 
 /*
- * What a guest can trigger is counted always and logged for the first
- * LOG_LIMIT_LINES times only; the last of them says that it is the last.
+ * What a guest can trigger is counted always, and logged as LOG_INFO for the
+ * first LOG_LIMIT_LINES times; the last of them says that it is the last. (Any
+ * Linux pokes at ports that nobody claims: that is no warning.)
  */
 #define LOG_LIMIT_LINES 8
 struct log_limit {

@@ -213,6 +213,29 @@ static int set_slots(struct machine *m)
 	return 0;
 }
 
+/* The irqchip as firmware would hand it over: nothing comes through the PICs,
+ * which KVM leaves open, so that a line below 16 would arrive twice. */
+static int power_on_irqchip(struct machine *m, struct fail *why)
+{
+	int r;
+
+	for (uint32_t i = 0; i < NIRQCHIPS; i++) {
+		struct kvm_irqchip *c = &m->irqchip[i];
+
+		c->chip_id = i;
+		r = kvm_get_irqchip(m->vm_fd, c);
+		if (r < 0)
+			return fail_step(why, r, "KVM_GET_IRQCHIP");
+		if (i == KVM_IRQCHIP_IOAPIC)
+			continue;
+		c->chip.pic.imr = 0xff;
+		r = kvm_set_irqchip(m->vm_fd, c);
+		if (r < 0)
+			return fail_step(why, r, "KVM_SET_IRQCHIP");
+	}
+	return 0;
+}
+
 /* Memory slots come before the irqchip: the other way round each costs
  * milliseconds (an RCU grace period a slot). */
 static int create_vm(struct machine *m, struct fail *why)
@@ -240,13 +263,7 @@ static int create_vm(struct machine *m, struct fail *why)
 	r = kvm_create_irqchip(m->vm_fd);
 	if (r < 0)
 		return fail_step(why, r, "KVM_CREATE_IRQCHIP");
-	for (uint32_t i = 0; i < NIRQCHIPS; i++) {
-		m->irqchip[i].chip_id = i;
-		r = kvm_get_irqchip(m->vm_fd, &m->irqchip[i]);
-		if (r < 0)
-			return fail_step(why, r, "KVM_GET_IRQCHIP");
-	}
-	return 0;
+	return power_on_irqchip(m, why);
 }
 
 static int create_vcpus(struct machine *m, struct fail *why)
