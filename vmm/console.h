@@ -5,8 +5,9 @@
  *
  * Sinks: the terminal (raw mode, escape "~." at the start of a line), stdout
  * or a file (lossless: while it is behind, the guest's transmitter waits), the
- * VM's bounded log, and clients of listening UNIX sockets (a client that is
- * behind loses bytes, which are counted; it never holds up the guest).
+ * VM's bounded log (which may be some milliseconds behind), and clients of
+ * listening UNIX sockets (a client that is behind loses bytes, which are
+ * counted; it never holds up the guest).
  *
  * Nothing here grows without bound: one ring of CONSOLE_RING_BYTES from the
  * guest, one of CONSOLE_INPUT_BYTES to it, CONSOLE_MAX_CLIENTS clients. All of

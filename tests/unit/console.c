@@ -641,6 +641,23 @@ Test(console, input_when_file_is_read_whole)
 	cr_assert_eq(guest.ngot, 20000);
 }
 
+Test(console, input_when_file_is_read_on_after_the_guest_took_all_at_once)
+{
+	FILE *f = tmpfile();
+
+	for (int i = 0; i < 20000; i++)
+		fputc('a' + i % 26, f);
+	rewind(f);
+	cfg.in_fd = fileno(f);
+	guest.room = 0;
+	start();
+	settle();
+	guest.room = 20000;
+	console_pull(con);
+	settle();
+	cr_assert_eq(guest.ngot, 20000);
+}
+
 Test(console, input_when_dev_null_ends_at_once)
 {
 	cfg.in_fd = open("/dev/null", O_RDONLY);
