@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,30 +36,51 @@ uint64_t state_get(const struct state_field *f, const void *st, unsigned i)
 	return v;
 }
 
+struct text {
+	char *buf;
+	size_t len, at; /* `at` goes on counting when the buffer is full */
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct text *t,
+						      const char *fmt, ...)
+{
+	bool room = t->at < t->len;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(room ? t->buf + t->at : NULL, room ? t->len - t->at : 0,
+		      fmt, ap);
+	va_end(ap);
+	t->at += (size_t)MAX(n, 0);
+}
+
+/* An array is one row: bytes as hex digits, wider elements with commas. */
+static void print_field(struct text *t, const struct state_field *f,
+			const void *st)
+{
+	put(t, "%s=", f->name);
+	if (f->size == 1 && f->count > 1) {
+		for (unsigned i = 0; i < f->count; i++)
+			put(t, "%02" PRIx64, state_get(f, st, i));
+	} else {
+		for (unsigned i = 0; i < f->count; i++)
+			put(t, "%s0x%" PRIx64, i ? "," : "",
+			    state_get(f, st, i));
+	}
+	put(t, "\n");
+}
+
 size_t state_print(const struct state_desc *d, const void *st, char *buf,
 		   size_t len)
 {
-	size_t at = 0;
+	struct text t = { buf, len, 0 };
 
 	if (len)
 		buf[0] = 0;
-	for (unsigned i = 0; i < d->nfields; i++) {
-		const struct state_field *f = &d->fields[i];
-
-		for (unsigned j = 0; j < f->count; j++) {
-			char idx[16] = "";
-			int n;
-
-			if (f->count > 1)
-				snprintf(idx, sizeof(idx), "[%u]", j);
-			n = snprintf(at < len ? buf + at : NULL,
-				     at < len ? len - at : 0,
-				     "%s%s=0x%" PRIx64 "\n", f->name, idx,
-				     state_get(f, st, j));
-			at += (size_t)MAX(n, 0);
-		}
-	}
-	return at;
+	for (unsigned i = 0; i < d->nfields; i++)
+		print_field(&t, &d->fields[i], st);
+	return t.at;
 }
 
 unsigned state_diff(const struct state_desc *d, const void *a, const void *b,

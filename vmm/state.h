@@ -64,8 +64,9 @@ int state_check(const struct state_desc *d);
 /* One element as a number. `i` is below the field's count. */
 uint64_t state_get(const struct state_field *f, const void *st, unsigned i);
 
-/* Writes "name=0x..\n" rows into `buf` (always ends it with a NUL) and returns
- * the length it would have needed, as snprintf does. */
+/* Writes rows, "name=0x2a\n", an array of bytes as "name=00ff..\n", into `buf`
+ * (always ends it with a NUL) and returns the length it would have needed, as
+ * snprintf does. */
 size_t state_print(const struct state_desc *d, const void *st, char *buf,
 		   size_t len);
 

@@ -71,7 +71,7 @@ Test(state, diff_names_each_element)
 Test(state, print_tells_the_length_it_needs)
 {
 	struct sample x = { 1, 2, 3, { 4, 255 } };
-	const char *want = "a=0x1\nb=0x2\nc=0x3\nd[0]=0x4\nd[1]=0xff\n";
+	const char *want = "a=0x1\nb=0x2\nc=0x3\nd=04ff\n";
 	char buf[64], small[8];
 
 	cr_assert_eq(state_print(&desc, &x, buf, sizeof(buf)), strlen(want));
