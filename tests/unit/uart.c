@@ -403,6 +403,37 @@ Test(uart, loopback_sends_to_itself_and_not_to_the_console)
 	cr_assert_eq(con.nsent, 0);
 }
 
+Test(uart, loopback_while_the_console_refuses_leaves_thre_low)
+{
+	con.room = 0;
+	out(DATA, 'x');
+	out(IER, 0x02);
+	out(MCR, LOOP);
+	out(DATA, 'y');
+	cr_assert_eq(in(LSR), 0x01);
+	cr_assert_eq(in(IIR), 0x01);
+	cr_assert_eq(u.dev.ops->restored(&u.dev), 0);
+	cr_assert_eq(in(DATA), 'y');
+	con.room = 9;
+	con.guest->writable(con.guest);
+	cr_assert_eq(con.nsent, 1);
+	cr_assert_eq(con.sent[0], 'x');
+}
+
+Test(uart, cleared_fifo_leaves_no_trace_in_the_state)
+{
+	struct uart_state want;
+
+	out(FCR, 0x01);
+	want = u.st;
+	type("secret");
+	con.room = 0;
+	out(DATA, 'x');
+	out(FCR, 0x07);
+	want.thre_pending = 1;
+	cr_assert_eq(state_diff(u.dev.ops->state, &want, &u.st, NULL, NULL), 0);
+}
+
 Test(uart, loopback_leaves_input_in_the_console)
 {
 	out(MCR, LOOP);
