@@ -234,12 +234,13 @@ int vcpu_reset(struct vcpu *v, struct fail *why)
 	int r;
 
 	/* SREGS before LAPIC (it holds the APIC base), LAPIC before the MSRs
-	 * (TSC_DEADLINE counts only in deadline mode), events last. */
+	 * (TSC_DEADLINE counts only in deadline mode), events last. A host
+	 * without XSAVE has no XCRs and refuses to set none. */
 	if ((r = kvm_set_mp_state(v->fd, &s->mp)) ||
 	    (r = kvm_set_regs(v->fd, &s->regs)) ||
 	    (r = kvm_set_sregs(v->fd, &s->sregs)) ||
 	    (r = kvm_set_xsave(v->fd, s->xsave)) ||
-	    (r = kvm_set_xcrs(v->fd, &s->xcrs)) ||
+	    (s->xcrs.nr_xcrs && (r = kvm_set_xcrs(v->fd, &s->xcrs))) ||
 	    (r = kvm_set_debugregs(v->fd, &s->debug)) ||
 	    (r = kvm_set_lapic(v->fd, &s->lapic)) ||
 	    (r = msrs_in_calls(v->fd, s->msr, s->nmsrs, set_msrs)) < 0 ||
