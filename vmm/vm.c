@@ -21,6 +21,7 @@
 #include "console.h"
 #include "control.h"
 #include "demo_guest.h"
+#include "footprint.h"
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
@@ -37,6 +38,7 @@ struct vm {
 	struct machine *machine;
 	struct boot_source src;
 	struct loop_source signals;
+	struct loop_timer settled;
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	time_t started;	     /* wall clock, for people */
 	bool ready, ended;
@@ -428,11 +430,24 @@ static int build(struct vm *vm, struct fail *why)
 		     : 0;
 }
 
+/* By then the guest has long begun. */
+#define SETTLED_NS 50000000
+
+static void on_settled(struct loop_timer *t)
+{
+	footprint_trim();
+}
+
 /* The last steps before the guest: what needs files or threads is done. */
 static int launch(struct vm *vm, struct fail *why)
 {
 	int r;
 
+	r = loop_timer_init(&vm->loop, &vm->settled, on_settled);
+	if (r < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
+				"make a timer: %s", strerror(-r));
+	loop_timer_set(&vm->settled, SETTLED_NS);
 	vm->started_ns = now_ns();
 	vm->started = time(NULL);
 	write_status(vm);
@@ -463,6 +478,7 @@ static void tear_down(struct vm *vm)
 		console_destroy(vm->console);
 	if (vm->signals.fd >= 0)
 		close(vm->signals.fd);
+	loop_timer_fini(&vm->loop, &vm->settled);
 	loop_fini(&vm->loop);
 	if (vm->files->kvm >= 0)
 		close(vm->files->kvm);
