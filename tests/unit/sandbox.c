@@ -480,11 +480,11 @@ Test(sandbox, each_attack_is_denied)
 
 /* ---- what must still work inside ---- */
 
-static volatile sig_atomic_t kicked;
+static _Atomic bool kicked;
 
 static void on_kick(int sig)
 {
-	kicked = 1;
+	kicked = true;
 }
 
 struct worker {

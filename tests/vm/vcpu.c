@@ -21,8 +21,8 @@
 
 struct toy {
 	struct device dev;
-	uint64_t reads, writes;
-	uint64_t last[8]; /* the newest writes, newest last */
+	_Atomic uint64_t reads, writes; /* seen by the test meanwhile */
+	uint64_t last[8];		/* the newest writes, newest last */
 	unsigned len[8];
 	struct vcpu *park_on_access; /* asked to park by the access itself */
 };
@@ -184,7 +184,7 @@ Test(vcpu, park_inside_an_in_completes_it)
 	start(code, sizeof(code));
 	b.toy.park_on_access = &b.vcpu;
 	vcpu_unpark(&b.vcpu);
-	while (!__atomic_load_n(&b.toy.reads, __ATOMIC_SEQ_CST))
+	while (!b.toy.reads)
 		;
 	vcpu_wait_parked(&b.vcpu);
 	cr_assert_eq(regs().rax & 0xff, 0x40);
@@ -202,7 +202,7 @@ Test(vcpu, park_inside_a_page_crossing_mmio_write_completes_both_parts)
 	start(code, sizeof(code));
 	b.toy.park_on_access = &b.vcpu;
 	vcpu_unpark(&b.vcpu);
-	while (!__atomic_load_n(&b.toy.writes, __ATOMIC_SEQ_CST))
+	while (!b.toy.writes)
 		;
 	vcpu_wait_parked(&b.vcpu);
 	cr_assert_eq(regs().rip, CODE + 10);
@@ -230,7 +230,7 @@ Test(vcpu, string_io_moves_every_element)
 	cr_assert_eq(gmem_write(&b.ram, GPA(CODE + 0x100), out, sizeof(out)),
 		     0);
 	vcpu_unpark(&b.vcpu);
-	while (__atomic_load_n(&b.toy.reads, __ATOMIC_SEQ_CST) < 4)
+	while (b.toy.reads < 4)
 		;
 	vcpu_request_park(&b.vcpu);
 	vcpu_wait_parked(&b.vcpu);
@@ -277,7 +277,7 @@ Test(vcpu, reset_after_a_triple_fault_runs_again)
 	cr_assert_eq(gmem_write(&b.ram, GPA(CODE), in, sizeof(in)), 0);
 	cr_assert_eq(vcpu_enter_at(&b.vcpu, &entry, &b.why), 0);
 	vcpu_unpark(&b.vcpu);
-	while (!__atomic_load_n(&b.toy.reads, __ATOMIC_SEQ_CST))
+	while (!b.toy.reads)
 		;
 	stop();
 }
@@ -302,7 +302,7 @@ Test(vcpu, reset_gives_the_registers_of_power_on)
 				   &b.why),
 		     0);
 	vcpu_unpark(&b.vcpu);
-	while (!__atomic_load_n(&b.toy.reads, __ATOMIC_SEQ_CST))
+	while (!b.toy.reads)
 		;
 	vcpu_request_park(&b.vcpu);
 	vcpu_wait_parked(&b.vcpu);
@@ -327,7 +327,7 @@ Test(vcpu, pvh_entry_passes_its_parameter_in_ebx)
 
 	start(code, sizeof(code));
 	vcpu_unpark(&b.vcpu);
-	while (!__atomic_load_n(&b.toy.reads, __ATOMIC_SEQ_CST))
+	while (!b.toy.reads)
 		;
 	cr_assert_eq(gmem_read(&b.ram, GPA(CODE + 0x100), &got, 4), 0);
 	cr_assert_eq(got, 0x1234);
