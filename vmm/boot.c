@@ -224,7 +224,7 @@ static int write_cmdline(struct gmem *m, const struct boot_source *src,
 	uint64_t max = MIN(img->cmdline_max, PLATFORM_CMDLINE_MAX - 1);
 
 	if (len > max)
-		return fail_set(why, EXIT_OWN_FAILURE, -E2BIG, "command line",
+		return fail_set(why, EXIT_USAGE, -E2BIG, "command line",
 				"shorten --cmdline",
 				"%lu characters are too long: %s takes %lu",
 				len, src->kernel.name, max);

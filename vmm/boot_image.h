@@ -27,7 +27,7 @@ struct boot_image {
 
 /* `fail_set` for what is wrong with a file, or with it in this VM. */
 #define boot_fail(why, err, blob, hint, ...)                                   \
-	fail_set(why, EXIT_OWN_FAILURE, err, (blob)->name, hint, __VA_ARGS__)
+	fail_set(why, EXIT_INCOMPATIBLE, err, (blob)->name, hint, __VA_ARGS__)
 
 #define BOOT_HINT_KERNEL "give an uncompressed 64-bit vmlinux or a bzImage"
 #define BOOT_HINT_COPY	 "get the file again: it is damaged or incomplete"
