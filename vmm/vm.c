@@ -387,7 +387,8 @@ static int confine_process(const struct vm_files *f, struct fail *why)
 	const int keep[] = { f->kvm,	 f->kernel,	f->initrd,
 			     f->in,	 f->out,	f->log,
 			     f->control, f->console[0], f->console[1],
-			     f->status,	 f->started,	f->ready };
+			     f->status,	 f->started,	f->ready,
+			     f->lock };
 	int r = sandbox_close_others(keep, ARRAY_SIZE(keep));
 
 	if (r < 0)

@@ -22,6 +22,7 @@ struct vm_files {
 	int status;	/* state.json, write: how the VM is, how it ended */
 	int started;	/* a pipe: a line of JSON when the guest runs */
 	int ready;	/* a pipe: one byte when the guest says so */
+	int lock;	/* held as long as the VM lives; nothing else */
 };
 
 /*

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `help`, `version` and `completion`: what the program says of itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "sandbox.h"
+#include "util.h"
+#include "verbs.h"
+#include "version.h"
+
+int cli_help(const struct options *o, struct fail *why)
+{
+	const struct verb *v;
+
+	if (!o->noperands) {
+		verbs_print_overview(stdout);
+		return cli_flush(EXIT_OK, why);
+	}
+	v = verb_find(o->operand[0]);
+	if (!v) {
+		fail_set(why, EXIT_USAGE, -EINVAL, o->operand[0],
+			 "see 'tintype help'", "unknown verb");
+		return EXIT_USAGE;
+	}
+	verb_print_help(v, stdout);
+	return cli_flush(EXIT_OK, why);
+}
+
+int cli_version(const struct options *o, struct fail *why)
+{
+	struct sandbox_report r;
+
+	sandbox_report(&r);
+	if (options_has(o, "json"))
+		return cli_print_json(json_pack("{s:s, s:s, s:b}", "version",
+						TINTYPE_VERSION, "compiler",
+						__VERSION__, "sandboxed",
+						(int)r.filters),
+				      why);
+	printf("tintype %s%s\n", TINTYPE_VERSION,
+	       r.filters ? "" : " (instrumented build: VMs are not sandboxed)");
+	return cli_flush(EXIT_OK, why);
+}
+
+int cli_completion(const struct options *o, struct fail *why)
+{
+	char object[sizeof(why->object)];
+
+	if (verbs_print_completion(o->operand[0], stdout))
+		return cli_flush(EXIT_OK, why);
+	snprintf(object, sizeof(object), "completion: %s", o->operand[0]);
+	fail_set(why, EXIT_USAGE, -EINVAL, object, "use bash, zsh or fish",
+		 "not a shell that we know");
+	return EXIT_USAGE;
+}

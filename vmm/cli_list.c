@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `ps` and `inspect`: how VMs are, as a table, as text, as JSON. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "util.h"
+
+/* ---- ps ---- */
+
+static json_int_t number(const struct vm_view *v, const char *key)
+{
+	const json_t *n = json_object_get(v->status, key);
+
+	return json_integer_value(n ? n : json_object_get(v->config, key));
+}
+
+/* "3s", "2m10s", "5h02m", "3d04h" */
+static void age_text(char buf[32], json_int_t ns)
+{
+	json_int_t s = ns / 1000000000;
+
+	if (s < 60)
+		snprintf(buf, 32, "%" JSON_INTEGER_FORMAT "s", s);
+	else if (s < 3600)
+		snprintf(buf, 32, "%dm%02ds", (int)(s / 60), (int)(s % 60));
+	else if (s < 86400)
+		snprintf(buf, 32, "%dh%02dm", (int)(s / 3600),
+			 (int)(s / 60 % 60));
+	else
+		snprintf(buf, 32, "%dd%02dh", (int)(s / 86400 % 1000000),
+			 (int)(s / 3600 % 24));
+}
+
+static json_t *view_json(const struct vm_view *v)
+{
+	json_t *doc = json_pack("{s:s, s:s, s:I, s:I}", "name", v->name,
+				"state", v->state, "cpus", number(v, "cpus"),
+				"memory", number(v, "memory"));
+	static const char *const live[] = { "pid", "uptime_ns", "ready" };
+	static const char *const dead[] = { "code", "reason", "message" };
+
+	for (unsigned i = 0; doc && i < 3; i++) {
+		const char *key = v->alive ? live[i] : dead[i];
+		json_t *value = json_object_get(v->status, key);
+
+		if (value)
+			json_object_set(doc, key, value);
+	}
+	return doc;
+}
+
+static void print_row(const struct vm_view *v)
+{
+	char memory[CLI_SIZE_TEXT], age[32] = "-", pid[16] = "-";
+
+	cli_size_text(memory, (uint64_t)number(v, "memory"));
+	if (v->alive && v->status) {
+		age_text(age, number(v, "uptime_ns"));
+		snprintf(pid, sizeof(pid), "%d", (int)number(v, "pid"));
+	}
+	printf("%-24s %-9s %8s %5d %8s %9s\n", v->name, v->state, pid,
+	       (int)number(v, "cpus"), memory, age);
+}
+
+struct listing {
+	bool all, quiet;
+	json_t *array; /* --json */
+};
+
+static int list_one(void *ctx, struct vm_dir *d)
+{
+	struct listing *l = ctx;
+	struct vm_view v;
+
+	if (!l->all && !vm_dir_alive(d))
+		return 0;
+	if (l->quiet && !l->array) {
+		printf("%s\n", d->name);
+		return 0;
+	}
+	vm_view_get(&v, d, "status");
+	/* It may have ended since. */
+	if (!l->all && !v.alive)
+		;
+	else if (l->array)
+		json_array_append_new(l->array, view_json(&v));
+	else
+		print_row(&v);
+	vm_view_free(&v);
+	return 0;
+}
+
+int cli_ps(const struct options *o, struct fail *why)
+{
+	struct listing l = { .all = options_has(o, "all"),
+			     .quiet = options_has(o, "quiet") };
+	_cleanup_close_ int vms = home_open(false, why);
+
+	if (vms < 0 && why->message[0])
+		return (int)why->code;
+	if (options_has(o, "json"))
+		l.array = json_array();
+	else if (!l.quiet)
+		printf("%-24s %-9s %8s %5s %8s %9s\n", "NAME", "STATE", "PID",
+		       "CPUS", "MEMORY", "UPTIME");
+	if (vms >= 0) {
+		home_sweep(vms, UINT32_MAX);
+		home_each(vms, list_one, &l);
+	}
+	return l.array ? cli_print_json(l.array, why) : cli_flush(EXIT_OK, why);
+}
+
+/* ---- inspect ---- */
+
+/* Several lines become one; nothing of it steers the terminal. */
+static void print_text(const char *s)
+{
+	for (; *s; s++)
+		putchar((unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s);
+	putchar('\n');
+}
+
+static void print_value(const json_t *v)
+{
+	if (json_is_string(v))
+		print_text(json_string_value(v));
+	else if (json_is_integer(v))
+		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(v));
+	else
+		printf("%s\n", json_is_true(v) ? "yes" : "no");
+}
+
+/* "name: value" rows; what is inside is indented below its name. */
+static void print_tree(const json_t *doc, int depth)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
+	{
+		printf("%*s%s:", depth * 2, "", key);
+		if (json_is_object(value)) {
+			printf("\n");
+			print_tree(value, depth + 1);
+		} else if (!json_is_array(value)) {
+			printf(" ");
+			print_value(value);
+		} else {
+			json_t *item;
+
+			printf("\n");
+			json_array_foreach(value, i, item)
+			{
+				printf("%*s-\n", (depth + 1) * 2, "");
+				print_tree(item, depth + 2);
+			}
+		}
+	}
+}
+
+/* What its process says, under the name and state; the configuration from the
+ * directory when the process is gone. */
+static json_t *inspect_json(const struct vm_view *v)
+{
+	json_t *doc =
+	    json_pack("{s:s, s:s}", "name", v->name, "state", v->state);
+
+	if (!doc)
+		return NULL;
+	if (v->status)
+		json_object_update_missing(doc, v->status);
+	if (v->config && !json_object_get(doc, "config"))
+		json_object_set(doc, "config", v->config);
+	return doc;
+}
+
+int cli_inspect(const struct options *o, struct fail *why)
+{
+	struct vm_dir d = VM_DIR_NONE;
+	struct vm_view v;
+	json_t *doc;
+	int code;
+
+	if (cli_find_vm(o->operand[0], &d, why))
+		return (int)why->code;
+	vm_view_get(&v, &d, "inspect");
+	doc = inspect_json(&v);
+	if (options_has(o, "json")) {
+		code = cli_print_json(doc, why);
+	} else {
+		print_tree(doc, 0);
+		json_decref(doc);
+		code = cli_flush(EXIT_OK, why);
+	}
+	vm_view_free(&v);
+	vm_dir_close(&d);
+	return code;
+}

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `run`: from the words of the command line to vm_run. Everything the VM will
+ * ever have open is opened here, each with its own clear failure.
+ *
+ * With --detach the process forks before anything of KVM exists (a VM belongs
+ * to the process that made it) and before its sockets listen (their peer
+ * credentials name the process that called listen). The parent waits on two
+ * pipes: `started`, a line of JSON, and `ready`, a byte.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+
+#include "kvm.h"
+#include "util.h"
+
+/* Dead directories of unnamed VMs that one `run` clears away. */
+#define SWEEP_MAX 8
+
+#define NO_FILES                                                               \
+	{                                                                      \
+		.kvm = -1, .kernel = -1, .initrd = -1, .in = -1, .out = -1,    \
+		.log = -1, .control = -1, .console = { -1, -1 }, .status = -1, \
+		.started = -1, .ready = -1, .lock = -1                         \
+	}
+
+/* ---- opening ---- */
+
+static enum exit_code code_of(int err)
+{
+	switch (-err) {
+	case ENOENT:
+	case ENOTDIR:
+		return EXIT_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return EXIT_DENIED;
+	case EEXIST:
+	case EADDRINUSE:
+		return EXIT_CONFLICT;
+	case ENOSPC:
+	case EDQUOT:
+		return EXIT_NO_SPACE;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+static int file_error(int err, const char *what, const char *path,
+		      const char *hint, struct fail *why)
+{
+	char object[sizeof(why->object)];
+
+	snprintf(object, sizeof(object), "%s %s", what, path);
+	return fail_set(why, code_of(err), err, object, hint, "%s",
+			strerror(-err));
+}
+
+/* A file the guest boots from: read only, and really a file. O_NONBLOCK, so
+ * that a named pipe cannot hold us up. */
+static int open_input(const char *what, const char *path, struct fail *why)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char object[sizeof(why->object)];
+	struct stat st;
+
+	if (fd < 0)
+		return file_error(-errno, what, path, NULL, why);
+	if (fstat(fd, &st) < 0)
+		return file_error(-errno, what, path, NULL, why);
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(object, sizeof(object), "%s %s", what, path);
+		return fail_set(why, EXIT_USAGE, -EINVAL, object,
+				"give a regular file", "not a file");
+	}
+	return steal_fd(&fd);
+}
+
+static int open_images(const struct vm_config *c, struct vm_files *f,
+		       struct fail *why)
+{
+	if (c->kernel) {
+		f->kernel = open_input("kernel", c->kernel, why);
+		if (f->kernel < 0)
+			return f->kernel;
+	}
+	if (c->initrd) {
+		f->initrd = open_input("initrd", c->initrd, why);
+		if (f->initrd < 0)
+			return f->initrd;
+	}
+	return 0;
+}
+
+/* RAM is reserved, not taken, so more of it than the host has would only fail
+ * when the guest touches it, by the host's killer. */
+static int check_memory(const struct vm_config *c, struct fail *why)
+{
+	char object[64], hint[96], asked[CLI_SIZE_TEXT], there[CLI_SIZE_TEXT];
+	struct sysinfo s;
+	uint64_t bytes;
+
+	if (sysinfo(&s) < 0)
+		return fail_set(why, EXIT_FAILED, -errno, "memory", NULL, "%s",
+				strerror(errno));
+	bytes = ((uint64_t)s.totalram + s.totalswap) * s.mem_unit;
+	if (c->memory_bytes <= bytes)
+		return 0;
+	cli_size_text(asked, c->memory_bytes);
+	cli_size_text(there, bytes);
+	snprintf(object, sizeof(object), "run: --memory %s", asked);
+	snprintf(hint, sizeof(hint), "use at most %s", there);
+	return fail_set(why, EXIT_NO_SPACE, -ENOMEM, object, hint,
+			"more than this host has (RAM and swap)");
+}
+
+static int socket_error(int err, const char *path, struct fail *why)
+{
+	const char *hint = NULL;
+
+	if (err == -EEXIST)
+		hint = "remove it, or give another path";
+	else if (err == -EADDRINUSE)
+		hint = "give another path: a program listens there";
+	return file_error(err, "socket", path, hint, why);
+}
+
+static int open_serial(const struct vm_config *c, struct vm_files *f,
+		       struct fail *why)
+{
+	switch (c->serial) {
+	case SERIAL_STDIO:
+		f->in = STDIN_FILENO;
+		f->out = STDOUT_FILENO;
+		f->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+		return 0;
+	case SERIAL_NONE:
+		return 0;
+	case SERIAL_FILE:
+		f->out = open(
+		    c->serial_path,
+		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+		return f->out < 0 ? file_error(-errno, "serial", c->serial_path,
+					       NULL, why)
+				  : 0;
+	case SERIAL_SOCKET:
+		f->console[1] = home_listen_path(c->serial_path);
+		return f->console[1] < 0
+			   ? socket_error(f->console[1], c->serial_path, why)
+			   : 0;
+	}
+	return 0;
+}
+
+static int open_share(const struct vm_config *c, struct vm_files *f,
+		      struct fail *why)
+{
+	if (!c->share_console)
+		return 0;
+	f->console[1] = home_listen_path(c->share_console);
+	return f->console[1] < 0
+		   ? socket_error(f->console[1], c->share_console, why)
+		   : 0;
+}
+
+/* What lies in the VM's own directory. */
+static int open_own(const struct vm_dir *d, struct vm_files *f,
+		    struct fail *why)
+{
+	const struct {
+		int *fd;
+		const char *file;
+		int flags;
+	} own[] = {
+		{ &f->log, "console.log", O_RDWR | O_CREAT },
+		{ &f->status, "state.json", O_RDWR | O_CREAT },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(own); i++) {
+		*own[i].fd = vm_dir_open(d, own[i].file, own[i].flags);
+		if (*own[i].fd < 0)
+			return file_error(*own[i].fd, d->name, own[i].file,
+					  NULL, why);
+	}
+	f->control = home_listen_at(d->fd, "control.sock");
+	if (f->control < 0)
+		return file_error(f->control, d->name, "control.sock", NULL,
+				  why);
+	f->console[0] = home_listen_at(d->fd, "console.sock");
+	if (f->console[0] < 0)
+		return file_error(f->console[0], d->name, "console.sock", NULL,
+				  why);
+	return 0;
+}
+
+static int save_config(const struct vm_config *c, const struct vm_dir *d,
+		       struct fail *why)
+{
+	json_t *doc = config_to_json(c);
+	int err = doc ? vm_dir_write_json(d, "config.json", doc) : -ENOMEM;
+
+	json_decref(doc);
+	return err ? file_error(err, d->name, "config.json", NULL, why) : 0;
+}
+
+static int open_all(const struct vm_config *c, const struct vm_dir *d,
+		    struct vm_files *f, struct fail *why)
+{
+	int err;
+
+	if ((err = open_images(c, f, why)) || (err = save_config(c, d, why)) ||
+	    (err = open_own(d, f, why)) || (err = open_serial(c, f, why)) ||
+	    (err = open_share(c, f, why)))
+		return err;
+	f->kvm = kvm_open(why);
+	return f->kvm < 0 ? f->kvm : 0;
+}
+
+/* ---- the VM's process ---- */
+
+static int be_the_vm(const struct vm_config *c, const struct vm_dir *d,
+		     struct vm_files *f, struct fail *why)
+{
+	if (open_all(c, d, f, why))
+		return (int)why->code;
+	f->lock = d->lock;
+	return vm_run(c, f, why);
+}
+
+/* Told to the parent as the line of JSON that it waits for; vm_run closes
+ * `started` when it has said {"ok":true}, and then vmm.log alone is told. */
+static void report(int started, const struct fail *why)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *doc = json_pack("{s:{s:i, s:s, s:s, s:s}}", "error", "code",
+				(int)why->code, "message", why->message,
+				"object", why->object, "hint", why->hint);
+
+	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	json_decref(doc);
+	if (text && started >= 0)
+		dprintf(started, "%s\n", text);
+	cli_print_fail(why, false);
+}
+
+static int leave_terminal(const struct vm_dir *d, struct fail *why)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int log =
+	    vm_dir_open(d, "vmm.log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC);
+
+	if (null < 0 || log < 0)
+		return file_error(log < 0 ? log : -ENOENT, d->name, "vmm.log",
+				  NULL, why);
+	if (setsid() < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(null, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
+		return file_error(-errno, d->name, "stdio", NULL, why);
+	return 0;
+}
+
+/* The child. Its exit code is nobody's: state.json holds the VM's. */
+static int detached(const struct run_args *a, const struct vm_dir *d,
+		    int started, int ready)
+{
+	struct vm_files f = NO_FILES;
+	struct fail why = { .code = EXIT_OK };
+	int code;
+
+	f.started = started;
+	f.ready = ready;
+	if (leave_terminal(d, &why))
+		code = (int)why.code;
+	else
+		code = be_the_vm(&a->config, d, &f, &why);
+	if (why.message[0])
+		report(f.started, &why);
+	return code;
+}
+
+/* ---- the parent of a detached VM ---- */
+
+struct waiting {
+	const struct run_args *a;
+	struct vm_dir *d;
+	int started, ready;
+};
+
+static int now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int)((t.tv_sec % 1000000) * 1000 + t.tv_nsec / 1000000);
+}
+
+/* The first line that comes, without its end; 0, or -EPIPE at the end. */
+static int read_line(int fd, char *line, size_t len)
+{
+	size_t n = 0;
+
+	while (n + 1 < len) {
+		ssize_t r = read(fd, line + n, 1);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return -EPIPE;
+		if (line[n] == '\n')
+			break;
+		n++;
+	}
+	line[n] = '\0';
+	return 0;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static int wait_started(const struct waiting *w, struct fail *why)
+{
+	char line[2048];
+	json_t *doc, *error;
+	int code;
+
+	if (read_line(w->started, line, sizeof(line)))
+		return fail_set(why, EXIT_OWN_FAILURE, -EPIPE, w->d->name,
+				"see vmm.log in its directory",
+				"its process ended before the guest ran");
+	doc = json_loads(line, 0, NULL);
+	error = json_object_get(doc, "error");
+	if (!error) {
+		json_decref(doc);
+		return 0;
+	}
+	code = (int)json_integer_value(json_object_get(error, "code"));
+	fail_set(why, code ? (enum exit_code)code : EXIT_OWN_FAILURE, -EIO,
+		 text_of(error, "object"), text_of(error, "hint"), "%s",
+		 text_of(error, "message"));
+	json_decref(doc);
+	return -EIO;
+}
+
+/* The VM ended before it was ready: its code and its words are ours. */
+static int ended_early(const struct waiting *w, struct fail *why)
+{
+	json_t *state = vm_dir_read_json(w->d, "state.json");
+	const json_t *code = json_object_get(state, "code");
+	const char *message = text_of(state, "message");
+	int exit_code = code ? (int)json_integer_value(code) : EXIT_OWN_FAILURE;
+
+	fail_set(why, EXIT_FAILED, -ESRCH, w->d->name,
+		 "'tintype logs' shows what it printed",
+		 "ended before it was ready (code %d)%s%s", exit_code,
+		 *message ? ": " : "", message);
+	json_decref(state);
+	/* A guest that ends well without being ready has failed its user. */
+	return exit_code ? exit_code : EXIT_FAILED;
+}
+
+static int wait_ready(const struct waiting *w, struct fail *why)
+{
+	int left = (int)w->a->wait_ready_s * 1000, end = now_ms() + left;
+	struct pollfd p = { .fd = w->ready, .events = POLLIN };
+	char byte;
+
+	for (; left > 0; left = end - now_ms()) {
+		ssize_t n;
+
+		if (poll(&p, 1, left) <= 0)
+			continue;
+		n = read(w->ready, &byte, 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		return n == 1 ? EXIT_OK : ended_early(w, why);
+	}
+	fail_set(why, EXIT_CANCELLED, -ETIMEDOUT, w->d->name,
+		 "it runs on: 'tintype logs' shows what it does, "
+		 "'tintype stop' ends it",
+		 "not ready after %u s", w->a->wait_ready_s);
+	return EXIT_CANCELLED;
+}
+
+static int tell_name(const struct waiting *w, pid_t pid, struct fail *why)
+{
+	if (w->a->json)
+		return cli_print_json(json_pack("{s:s, s:i}", "name",
+						w->d->name, "pid", (int)pid),
+				      why);
+	printf("%s\n", w->d->name);
+	return cli_flush(EXIT_OK, why);
+}
+
+static int parent(struct waiting *w, pid_t pid, struct fail *why)
+{
+	int code;
+
+	if (wait_started(w, why))
+		return (int)why->code;
+	code = tell_name(w, pid, why);
+	if (code == EXIT_OK && w->a->wait_ready)
+		code = wait_ready(w, why);
+	return code;
+}
+
+static int detach(const struct run_args *a, struct vm_dir *d, struct fail *why)
+{
+	int started[2], ready[2];
+	pid_t pid;
+	int code;
+
+	if (pipe2(started, O_CLOEXEC) < 0 || pipe2(ready, O_CLOEXEC) < 0 ||
+	    (pid = fork()) < 0) {
+		fail_set(why, EXIT_FAILED, -errno, d->name, NULL,
+			 "start a process: %s", strerror(errno));
+		return (int)why->code;
+	}
+	if (!pid) {
+		close(started[0]);
+		close(ready[0]);
+		return detached(a, d, started[1], ready[1]);
+	}
+	close(started[1]);
+	close(ready[1]);
+	/* The lock is the child's alone from here on. */
+	close(steal_fd(&d->lock));
+	code =
+	    parent(&(struct waiting){ a, d, started[0], ready[0] }, pid, why);
+	close(started[0]);
+	close(ready[0]);
+	return code;
+}
+
+/* ---- before that ---- */
+
+/* Reads a --config file; "" when there is none. */
+static int read_config(const char *path, char **text, size_t *len,
+		       struct fail *why)
+{
+	_cleanup_close_ int fd = open_input("config", path, why);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	*text = malloc(CONFIG_MAX_BYTES + 1);
+	if (!*text)
+		return fail_set(why, EXIT_FAILED, -ENOMEM, "config", NULL,
+				"out of memory");
+	n = read(fd, *text, CONFIG_MAX_BYTES + 1);
+	if (n < 0)
+		return file_error(-errno, "config", path, NULL, why);
+	if (n > CONFIG_MAX_BYTES)
+		return file_error(-EFBIG, "config", path, "it may hold 64 KiB",
+				  why);
+	*len = (size_t)n;
+	return 0;
+}
+
+static int resolve(struct run_args *a, const struct options *o,
+		   struct fail *why)
+{
+	const struct option_use *u = options_find(o, "config");
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int err;
+
+	if (u && (err = read_config(u->value, &text, &len, why)))
+		return err;
+	return run_resolve(a, o, text, len, why);
+}
+
+/* --dry-run: everything could be opened, and nothing was made. */
+static int dry_run(const struct run_args *a, struct fail *why)
+{
+	struct vm_files f = NO_FILES;
+	_cleanup_close_ int vms = -1;
+	int err = open_images(&a->config, &f, why);
+
+	cleanup_close(&f.kernel);
+	cleanup_close(&f.initrd);
+	if (err)
+		return (int)why->code;
+	f.kvm = kvm_open(why);
+	if (f.kvm < 0)
+		return (int)why->code;
+	close(f.kvm);
+	vms = home_open(false, why);
+	if (vms < 0 && vms != -ENOENT)
+		return (int)why->code;
+	if (vms >= 0 && home_alive(vms, a->config.name)) {
+		fail_set(why, EXIT_CONFLICT, -EBUSY, a->config.name,
+			 "stop it first, or give another --name",
+			 "a VM of this name is running");
+		return EXIT_CONFLICT;
+	}
+	return cli_print_json(config_to_json(&a->config), why);
+}
+
+static int start(struct run_args *a, struct fail *why)
+{
+	_cleanup_close_ int vms = home_open(true, why);
+	struct vm_config *c = &a->config;
+	struct vm_dir d = VM_DIR_NONE;
+	struct vm_files f = NO_FILES;
+	int code;
+
+	if (vms < 0)
+		return (int)why->code;
+	home_sweep(vms, SWEEP_MAX);
+	/* A detached VM's name was told to the user, who may ask for its log
+	 * when it has ended. */
+	if (home_claim(vms, c->named ? c->name : NULL, c->named || a->detach,
+		       &d, why))
+		return (int)why->code;
+	memcpy(c->name, d.name, sizeof(c->name));
+	close(steal_fd(&vms));
+	code = a->detach ? detach(a, &d, why) : be_the_vm(c, &d, &f, why);
+	vm_dir_close(&d);
+	return code;
+}
+
+int cli_run(const struct options *o, struct fail *why)
+{
+	struct run_args a;
+	int code;
+
+	run_args_init(&a);
+	if (resolve(&a, o, why) || check_memory(&a.config, why))
+		code = (int)why->code;
+	else if (a.dry_run)
+		code = dry_run(&a, why);
+	else
+		code = start(&a, why);
+	if (a.quiet && (code == EXIT_GUEST_CRASH || code == EXIT_CANCELLED))
+		why->message[0] = '\0';
+	run_args_free(&a);
+	return code;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs and their options, and how they are found and parsed. */
+#include "verbs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "util.h"
+
+/* A row's setter for one field of the configuration. */
+#define CONFIG_SETTER(field)                                                   \
+	static int set_##field(void *args, const char *value,                  \
+			       struct fail *why)                               \
+	{                                                                      \
+		struct run_args *a = args;                                     \
+                                                                               \
+		return config_set_##field(&a->config, value, why);             \
+	}
+CONFIG_SETTER(name)
+CONFIG_SETTER(kernel)
+CONFIG_SETTER(initrd)
+CONFIG_SETTER(cmdline)
+CONFIG_SETTER(boot)
+CONFIG_SETTER(memory)
+CONFIG_SETTER(cpus)
+CONFIG_SETTER(serial)
+CONFIG_SETTER(share_console)
+CONFIG_SETTER(on_reboot)
+
+#define JSON_ROW                                                               \
+	{                                                                      \
+		.name = "json", .help = "print one JSON document"              \
+	}
+#define QUIET_ROW(what)                                                        \
+	{                                                                      \
+		.name = "quiet", .letter = 'q', .help = what                   \
+	}
+
+static const struct option_row run_options[] = {
+	{ .name = "name",
+	  .letter = 'n',
+	  .argument = "NAME",
+	  .set = set_name,
+	  .help = "the VM's name; one is made up when left out" },
+	{ .name = "kernel",
+	  .letter = 'k',
+	  .argument = "FILE",
+	  .set = set_kernel,
+	  .help = "bzImage or ELF kernel; default: the built-in demo guest" },
+	{ .name = "initrd",
+	  .argument = "FILE",
+	  .set = set_initrd,
+	  .help = "initial RAM disk for the kernel" },
+	{ .name = "cmdline",
+	  .argument = "TEXT",
+	  .set = set_cmdline,
+	  .help = "the kernel's command line" },
+	{ .name = "memory",
+	  .letter = 'm',
+	  .argument = "SIZE",
+	  .set = set_memory,
+	  .help = "guest RAM, e.g. 512M (the default) or 2G" },
+	{ .name = "cpus",
+	  .letter = 'c',
+	  .argument = "N",
+	  .set = set_cpus,
+	  .help = "virtual CPUs, default 1" },
+	{ .name = "boot",
+	  .argument = "PROTOCOL",
+	  .values = "auto linux64 pvh",
+	  .set = set_boot,
+	  .help = "how the kernel is entered: auto (the default), linux64, "
+		  "pvh" },
+	{ .name = "serial",
+	  .argument = "WHERE",
+	  .values = "stdio none file= socket=",
+	  .set = set_serial,
+	  .help = "the serial console: stdio (the default), none, file=PATH, "
+		  "socket=PATH" },
+	{ .name = "share-console",
+	  .argument = "SOCK",
+	  .set = set_share_console,
+	  .help = "offer the console on this UNIX socket as well" },
+	{ .name = "config",
+	  .argument = "F.json",
+	  .set = run_set_config,
+	  .help = "read settings from a file; options override them" },
+	{ .name = "on-reboot",
+	  .argument = "ACTION",
+	  .values = "restart exit",
+	  .set = set_on_reboot,
+	  .help = "what a reboot of the guest does: restart (the default), "
+		  "exit" },
+	{ .name = "detach",
+	  .letter = 'd',
+	  .set = run_set_detach,
+	  .help = "run in the background and print the name" },
+	{ .name = "wait-ready",
+	  .argument = "SECONDS",
+	  .optional = true,
+	  .set = run_set_wait_ready,
+	  .help = "with --detach: until the guest says that it is ready, "
+		  "default 60" },
+	{ .name = "dry-run",
+	  .set = run_set_dry_run,
+	  .help = "check, print the resolved configuration, start nothing" },
+	{ .name = "json",
+	  .set = run_set_json,
+	  .help = "print one JSON document (with --detach), failures too" },
+	{ .name = "quiet",
+	  .letter = 'q',
+	  .set = run_set_quiet,
+	  .help = "say nothing about how the VM ended" },
+};
+
+static const struct option_row ps_options[] = {
+	{ .name = "all", .letter = 'a', .help = "also VMs that have ended" },
+	JSON_ROW,
+	QUIET_ROW("names only"),
+};
+
+static const struct option_row json_options[] = { JSON_ROW };
+
+static const struct option_row logs_options[] = {
+	{ .name = "follow",
+	  .letter = 'f',
+	  .help = "go on printing until the VM ends" },
+};
+
+static const struct option_row stop_options[] = {
+	{ .name = "kill", .help = "end it at once, as pulling the plug" },
+	{ .name = "timeout",
+	  .letter = 't',
+	  .argument = "SECONDS",
+	  .help = "how long the guest may take to power off, default 30" },
+	JSON_ROW,
+	QUIET_ROW("print nothing"),
+};
+
+static const struct option_row act_options[] = {
+	JSON_ROW,
+	QUIET_ROW("print nothing"),
+};
+
+static const struct option_row rm_options[] = {
+	{ .name = "all", .letter = 'a', .help = "every VM that has ended" },
+	JSON_ROW,
+	QUIET_ROW("print nothing"),
+};
+
+#define OPTIONS(rows) .options = (rows), .noptions = ARRAY_SIZE(rows)
+
+const struct verb verbs[] = {
+	{ .name = "run",
+	  .summary = "boot a VM; the serial console is the terminal "
+		     "(escape: ~.)",
+	  .rest = "INIT-ARGS",
+	  OPTIONS(run_options),
+	  .run = cli_run },
+	{ .name = "ps",
+	  .aliases = { "ls", "list" },
+	  .summary = "list the VMs",
+	  OPTIONS(ps_options),
+	  .run = cli_ps },
+	{ .name = "inspect",
+	  .summary = "show everything about a VM",
+	  .operands = "VM",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(json_options),
+	  .run = cli_inspect },
+	{ .name = "logs",
+	  .summary = "print what a VM's console said",
+	  .operands = "VM",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(logs_options),
+	  .run = cli_logs },
+	{ .name = "console",
+	  .aliases = { "attach" },
+	  .summary = "connect the terminal to a VM's console (escape: ~.)",
+	  .operands = "VM",
+	  .min = 1,
+	  .max = 1,
+	  .run = cli_console },
+	{ .name = "stop",
+	  .aliases = { "shutdown" },
+	  .summary = "press a VM's power button, or end it at once",
+	  .operands = "VM...",
+	  .min = 1,
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(stop_options),
+	  .run = cli_stop },
+	{ .name = "pause",
+	  .aliases = { "suspend" },
+	  .summary = "stop a VM's processors",
+	  .operands = "VM...",
+	  .min = 1,
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(act_options),
+	  .run = cli_pause },
+	{ .name = "resume",
+	  .aliases = { "unpause" },
+	  .summary = "let a paused VM run on",
+	  .operands = "VM...",
+	  .min = 1,
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(act_options),
+	  .run = cli_resume },
+	{ .name = "rm",
+	  .aliases = { "delete", "undefine" },
+	  .summary = "remove what is left of VMs that have ended",
+	  .operands = "[VM...]",
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(rm_options),
+	  .run = cli_rm },
+	{ .name = "doctor",
+	  .summary = "check what this host offers, and say "
+		     "how to get what is missing",
+	  OPTIONS(json_options),
+	  .run = cli_doctor },
+	{ .name = "version",
+	  .summary = "print the version",
+	  OPTIONS(json_options),
+	  .run = cli_version },
+	{ .name = "completion",
+	  .summary = "print a completion script for "
+		     "bash, zsh or fish",
+	  .operands = "SHELL",
+	  .min = 1,
+	  .max = 1,
+	  .run = cli_completion },
+	{ .name = "help",
+	  .summary = "explain tintype, or a verb",
+	  .operands = "[VERB]",
+	  .max = 1,
+	  .run = cli_help },
+};
+const unsigned nverbs = ARRAY_SIZE(verbs);
+
+const struct verb *verb_find(const char *name)
+{
+	for (unsigned i = 0; i < nverbs; i++) {
+		const struct verb *v = &verbs[i];
+
+		if (!strcmp(v->name, name))
+			return v;
+		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+			if (!strcmp(v->aliases[a], name))
+				return v;
+	}
+	return NULL;
+}
+
+struct options_table verb_options(const struct verb *v)
+{
+	return (struct options_table){
+		.rows = v->options,
+		.nrows = v->noptions,
+		.keep_rest = v->rest != NULL,
+		.verb = v->name,
+	};
+}
+
+static int wrong_operands(const struct verb *v, const char *what,
+			  struct fail *why)
+{
+	char object[sizeof(why->object)], hint[64];
+
+	if (what)
+		snprintf(object, sizeof(object), "%s: %s", v->name, what);
+	else
+		snprintf(object, sizeof(object), "%s", v->name);
+	snprintf(hint, sizeof(hint), "see 'tintype help %s'", v->name);
+	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s%s",
+			what ? "one operand too many" : "operand missing: ",
+			what ? "" : v->operands);
+}
+
+int verb_parse(const struct verb *v, struct options *o, int argc,
+	       char *const *argv, struct fail *why)
+{
+	struct options_table t = verb_options(v);
+	int err = options_parse(o, &t, argc, argv, why);
+
+	if (err)
+		return err;
+	if (o->noperands > v->max)
+		return wrong_operands(v, o->operand[v->max], why);
+	if (o->noperands < v->min)
+		return wrong_operands(v, NULL, why);
+	return 0;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Help texts and shell completion, made from the table of verbs. */
+#include "verbs.h"
+
+#include <string.h>
+
+#include "util.h"
+
+#define HELP_COLUMN 28
+
+void verbs_print_overview(FILE *f)
+{
+	fputs("usage: tintype VERB [OPTIONS] [OPERANDS]\n\n", f);
+	for (unsigned i = 0; i < nverbs; i++)
+		fprintf(f, "  %-11s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\n'tintype help VERB' explains one of them; 'man tintype' is "
+	      "the manual.\nStart with 'tintype run': it boots a demo guest.\n",
+	      f);
+}
+
+void verb_print_synopsis(const struct verb *v, FILE *f)
+{
+	fprintf(f, "tintype %s", v->name);
+	if (v->noptions)
+		fputs(" [OPTIONS]", f);
+	if (v->operands)
+		fprintf(f, " %s", v->operands);
+	if (v->rest)
+		fprintf(f, " [-- %s]", v->rest);
+}
+
+/* "-m, --memory SIZE"; the printed length. */
+static int print_option(const struct option_row *r, FILE *f)
+{
+	int n =
+	    r->letter ? fprintf(f, "  -%c, ", r->letter) : fprintf(f, "      ");
+
+	n += fprintf(f, "--%s", r->name);
+	if (r->argument)
+		n += fprintf(f, r->optional ? "[=%s]" : " %s", r->argument);
+	return n;
+}
+
+void verb_print_help(const struct verb *v, FILE *f)
+{
+	fputs("usage: ", f);
+	verb_print_synopsis(v, f);
+	fprintf(f, "\n\n%s.\n", v->summary);
+	if (v->noptions)
+		fputs("\n", f);
+	for (unsigned i = 0; i < v->noptions; i++) {
+		int n = print_option(&v->options[i], f);
+
+		if (n >= HELP_COLUMN)
+			n = fprintf(f, "\n") - 1;
+		fprintf(f, "%*s%s\n", HELP_COLUMN - n, "", v->options[i].help);
+	}
+	if (v->aliases[0]) {
+		fputs("\nAliases:", f);
+		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+			fprintf(f, " %s", v->aliases[a]);
+		fputs("\n", f);
+	}
+}
+
+/* ---- completion ---- */
+
+static bool takes_vm(const struct verb *v)
+{
+	return v->operands && strstr(v->operands, "VM");
+}
+
+static bool takes_file(const struct option_row *r)
+{
+	return r->argument &&
+	       (!strcmp(r->argument, "FILE") || !strcmp(r->argument, "SOCK") ||
+		!strcmp(r->argument, "F.json"));
+}
+
+/* Every verb's name, or the values of an operand that is none of ours. */
+static void print_operand_words(const struct verb *v, FILE *f)
+{
+	if (!strcmp(v->name, "completion"))
+		fputs("bash zsh fish", f);
+	else if (!strcmp(v->name, "help"))
+		for (unsigned i = 0; i < nverbs; i++)
+			fprintf(f, "%s%s", i ? " " : "", verbs[i].name);
+}
+
+static void bash_verb(const struct verb *v, FILE *f)
+{
+	fprintf(f, "\t%s", v->name);
+	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+		fprintf(f, "|%s", v->aliases[a]);
+	fputs(")\n\t\tcase $prev in\n", f);
+	for (unsigned i = 0; i < v->noptions; i++) {
+		const struct option_row *r = &v->options[i];
+
+		if (!r->argument || r->optional)
+			continue;
+		fprintf(f, "\t\t--%s) ", r->name);
+		if (takes_file(r))
+			fputs("COMPREPLY=($(compgen -f -- \"$cur\")); "
+			      "return;;\n",
+			      f);
+		else
+			fprintf(f,
+				"COMPREPLY=($(compgen -W '%s' -- \"$cur\")); "
+				"return;;\n",
+				r->values ? r->values : "");
+	}
+	fputs("\t\tesac\n\t\twords='", f);
+	for (unsigned i = 0; i < v->noptions; i++)
+		fprintf(f, "--%s ", v->options[i].name);
+	print_operand_words(v, f);
+	fputs("'\n", f);
+	if (takes_vm(v))
+		fputs("\t\twords=\"$words $(tintype ps --all --quiet "
+		      "2>/dev/null)\"\n",
+		      f);
+	fputs("\t\t;;\n", f);
+}
+
+static void print_bash(FILE *f)
+{
+	fputs("# bash completion of tintype; made by 'tintype completion "
+	      "bash'\n_tintype() {\n"
+	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
+	      "\tlocal prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
+	      "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+	      "\t\tCOMPREPLY=($(compgen -W '",
+	      f);
+	for (unsigned i = 0; i < nverbs; i++)
+		fprintf(f, "%s ", verbs[i].name);
+	fputs("' -- \"$cur\"))\n\t\treturn\n\tfi\n"
+	      "\tcase ${COMP_WORDS[1]} in\n",
+	      f);
+	for (unsigned i = 0; i < nverbs; i++)
+		bash_verb(&verbs[i], f);
+	fputs("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
+	      "complete -F _tintype tintype\n",
+	      f);
+}
+
+/* Inside '...' of a shell: our own table holds no backslash. */
+static void print_quoted(const char *s, FILE *f)
+{
+	for (; *s; s++)
+		if (*s == '\'')
+			fputs("'\\''", f);
+		else
+			fputc(*s, f);
+}
+
+/* zsh's _arguments: brackets and colons in a description are escaped. */
+static void print_zsh_text(const char *s, FILE *f)
+{
+	for (; *s; s++) {
+		if (strchr("[]:", *s))
+			fputc('\\', f);
+		if (*s == '\'')
+			fputs("'\\''", f);
+		else
+			fputc(*s, f);
+	}
+}
+
+static void zsh_option(const struct option_row *r, FILE *f)
+{
+	fprintf(f, " \\\n\t\t\t'--%s%s[", r->name,
+		!r->argument  ? ""
+		: r->optional ? "=-"
+			      : "=");
+	print_zsh_text(r->help, f);
+	fputs("]", f);
+	if (r->argument) {
+		fprintf(f, "%s%s:", r->optional ? "::" : ":", r->argument);
+		if (takes_file(r))
+			fputs("_files", f);
+		else if (r->values)
+			fprintf(f, "(%s)", r->values);
+	}
+	fputs("'", f);
+}
+
+static void zsh_verb(const struct verb *v, FILE *f)
+{
+	fprintf(f, "\t%s", v->name);
+	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+		fprintf(f, "|%s", v->aliases[a]);
+	fputs(")\n\t\t_arguments", f);
+	for (unsigned i = 0; i < v->noptions; i++)
+		zsh_option(&v->options[i], f);
+	if (takes_vm(v))
+		fputs(" \\\n\t\t\t'*:VM:($(tintype ps --all --quiet "
+		      "2>/dev/null))'",
+		      f);
+	else if (v->max) {
+		fputs(" \\\n\t\t\t'1:operand:(", f);
+		print_operand_words(v, f);
+		fputs(")'", f);
+	}
+	fputs("\n\t\t;;\n", f);
+}
+
+static void print_zsh(FILE *f)
+{
+	fputs("#compdef tintype\n# zsh completion of tintype; made by 'tintype "
+	      "completion zsh'\n_tintype() {\n\tlocal -a verbs=(\n",
+	      f);
+	for (unsigned i = 0; i < nverbs; i++) {
+		fprintf(f, "\t\t'%s:", verbs[i].name);
+		print_quoted(verbs[i].summary, f);
+		fputs("'\n", f);
+	}
+	fputs("\t)\n\tif (( CURRENT == 2 )); then\n"
+	      "\t\t_describe verb verbs\n\t\treturn\n\tfi\n"
+	      "\tlocal verb=$words[2]\n\tshift words\n\t(( CURRENT-- ))\n"
+	      "\tcase $verb in\n",
+	      f);
+	for (unsigned i = 0; i < nverbs; i++)
+		zsh_verb(&verbs[i], f);
+	fputs("\tesac\n}\nif [ \"$funcstack[1]\" = _tintype ]; then\n"
+	      "\t_tintype \"$@\"\nelse\n\tcompdef _tintype tintype\nfi\n",
+	      f);
+}
+
+static void fish_option(const struct verb *v, const struct option_row *r,
+			FILE *f)
+{
+	fprintf(f, "complete -c tintype -n '__fish_seen_subcommand_from %s",
+		v->name);
+	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+		fprintf(f, " %s", v->aliases[a]);
+	fprintf(f, "' -l %s", r->name);
+	if (r->letter)
+		fprintf(f, " -s %c", r->letter);
+	if (r->argument && !r->optional)
+		fputs(takes_file(r) ? " -r -F" : " -x", f);
+	if (r->values)
+		fprintf(f, " -a '%s'", r->values);
+	fputs(" -d '", f);
+	print_quoted(r->help, f);
+	fputs("'\n", f);
+}
+
+static void fish_operands(const struct verb *v, FILE *f)
+{
+	if (!v->max)
+		return;
+	fprintf(f, "complete -c tintype -n '__fish_seen_subcommand_from %s",
+		v->name);
+	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+		fprintf(f, " %s", v->aliases[a]);
+	fputs("' -a '", f);
+	if (takes_vm(v))
+		fputs("(tintype ps --all --quiet 2>/dev/null)", f);
+	else
+		print_operand_words(v, f);
+	fputs("'\n", f);
+}
+
+static void print_fish(FILE *f)
+{
+	fputs("# fish completion of tintype; made by 'tintype completion "
+	      "fish'\ncomplete -c tintype -f\n",
+	      f);
+	for (unsigned i = 0; i < nverbs; i++) {
+		const struct verb *v = &verbs[i];
+
+		fprintf(f,
+			"complete -c tintype -n __fish_use_subcommand -a %s "
+			"-d '",
+			v->name);
+		print_quoted(v->summary, f);
+		fputs("'\n", f);
+		for (unsigned o = 0; o < v->noptions; o++)
+			fish_option(v, &v->options[o], f);
+		fish_operands(v, f);
+	}
+}
+
+static const struct {
+	const char *shell;
+	void (*print)(FILE *f);
+} shells[] = {
+	{ "bash", print_bash },
+	{ "zsh", print_zsh },
+	{ "fish", print_fish },
+};
+
+bool verbs_print_completion(const char *shell, FILE *f)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(shells); i++)
+		if (!strcmp(shells[i].shell, shell)) {
+			shells[i].print(f);
+			return true;
+		}
+	return false;
+}
