@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Build-time: joins a verb's row of the table (NAME, SYNOPSIS, OPTIONS) and its
+ * hand-written part (docs/man/VERB.scd: DESCRIPTION first) to a page for scdoc
+ * on stdout. `mangen tintype FILE` makes the page of the whole program.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verbs.h"
+
+/* scdoc's own signs. */
+static void print_escaped(const char *s)
+{
+	for (; *s; s++) {
+		if (strchr("*_\\~<>#", *s))
+			putchar('\\');
+		putchar(*s);
+	}
+}
+
+static void print_head(const struct verb *v)
+{
+	if (v) {
+		printf("tintype-%s(1) \"tintype\"\n\n# NAME\n\n", v->name);
+		printf("tintype-%s - ", v->name);
+		print_escaped(v->summary);
+	} else {
+		printf("tintype(1) \"tintype\"\n\n# NAME\n\n");
+		printf("tintype - a minimal KVM hypervisor");
+	}
+	printf("\n\n# SYNOPSIS\n\n");
+	if (!v) {
+		printf("*tintype* _VERB_ [_OPTIONS_] [_OPERANDS_]\n\n");
+		return;
+	}
+	printf("*tintype %s*", v->name);
+	if (v->noptions)
+		printf(" [_OPTIONS_]");
+	if (v->operands)
+		printf(" %s", v->operands);
+	if (v->rest)
+		printf(" [*--* %s]", v->rest);
+	printf("\n\n");
+}
+
+static void print_options(const struct verb *v)
+{
+	if (!v->noptions)
+		return;
+	printf("# OPTIONS\n\n");
+	for (unsigned i = 0; i < v->noptions; i++) {
+		const struct option_row *r = &v->options[i];
+
+		if (r->letter)
+			printf("*-%c*, ", r->letter);
+		printf("*--%s*", r->name);
+		if (r->argument)
+			printf(r->optional ? "[=_%s_]" : " _%s_", r->argument);
+		printf("\n\t");
+		print_escaped(r->help);
+		printf(".%s\n\n", r->repeatable ? " May be repeated" : "");
+	}
+}
+
+static void print_verbs(void)
+{
+	printf("# VERBS\n\n");
+	for (unsigned i = 0; i < nverbs; i++) {
+		printf("*%s*\n\t", verbs[i].name);
+		print_escaped(verbs[i].summary);
+		printf(". See *tintype-%s*(1).", verbs[i].name);
+		for (unsigned a = 0;
+		     a < VERB_MAX_ALIASES && verbs[i].aliases[a]; a++)
+			printf(a ? ", *%s*" : " Also *%s*",
+			       verbs[i].aliases[a]);
+		printf("%s\n\n", verbs[i].aliases[0] ? "." : "");
+	}
+}
+
+static void print_tail(const struct verb *v)
+{
+	printf("# SEE ALSO\n\n%s\n", v ? "*tintype*(1)" : "*tintype-run*(1)");
+}
+
+/* The table's part goes between DESCRIPTION and what follows it. */
+static int join(const struct verb *v, FILE *f)
+{
+	char line[1024];
+	unsigned sections = 0;
+
+	print_head(v);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "# ", 2) && ++sections == 2) {
+			if (v)
+				print_options(v);
+			else
+				print_verbs();
+		}
+		fputs(line, stdout);
+	}
+	printf("\n");
+	print_tail(v);
+	if (sections < 2) {
+		fprintf(stderr, "mangen: a page wants DESCRIPTION and at least "
+				"one section after it\n");
+		return EXIT_FAILURE;
+	}
+	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *v;
+	FILE *f;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: mangen VERB FILE\n");
+		return EXIT_FAILURE;
+	}
+	v = verb_find(argv[1]);
+	f = fopen(argv[2], "r");
+	if (!f || (!v && strcmp(argv[1], "tintype"))) {
+		fprintf(stderr, "mangen: %s\n",
+			f ? "no such verb" : "no such file");
+		return EXIT_FAILURE;
+	}
+	return join(v, f);
+}
