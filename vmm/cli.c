@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "control.h"
 #include "util.h"
@@ -109,6 +110,17 @@ static int run_verb(const struct verb *v, int argc, char *const *argv,
 	return v->run(&o, why);
 }
 
+/* Else jansson opens /dev/urandom at the first object, which a VM's process
+ * may do no more once it is confined. */
+static void seed_json(void)
+{
+	size_t seed = 0;
+
+	if (getauxval(AT_RANDOM))
+		memcpy(&seed, (const void *)getauxval(AT_RANDOM), sizeof(seed));
+	json_object_seed(seed | 1);
+}
+
 int cli_main(int argc, char *const *argv)
 {
 	struct fail why = { .code = EXIT_OK };
@@ -118,6 +130,7 @@ int cli_main(int argc, char *const *argv)
 
 	if (hold_standard_fds())
 		return EXIT_FAILED;
+	seed_json();
 	if (!word) {
 		verbs_print_overview(stderr);
 		return EXIT_USAGE;

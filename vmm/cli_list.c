@@ -106,7 +106,7 @@ int cli_ps(const struct options *o, struct fail *why)
 		printf("%-24s %-9s %8s %5s %8s %9s\n", "NAME", "STATE", "PID",
 		       "CPUS", "MEMORY", "UPTIME");
 	if (vms >= 0) {
-		home_sweep(vms, UINT32_MAX);
+		home_sweep(vms, 0, UINT32_MAX);
 		home_each(vms, list_one, &l);
 	}
 	return l.array ? cli_print_json(l.array, why) : cli_flush(EXIT_OK, why);

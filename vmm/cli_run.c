@@ -24,8 +24,10 @@
 #include "kvm.h"
 #include "util.h"
 
-/* Dead directories of unnamed VMs that one `run` clears away. */
-#define SWEEP_MAX 8
+/* So many dead directories of unnamed VMs may lie about, and as many are looked
+ * at by one `run` when there are more. */
+#define SWEEP_SPARE 16
+#define SWEEP_LOOK  32
 
 #define NO_FILES                                                               \
 	{                                                                      \
@@ -520,7 +522,7 @@ static int start(struct run_args *a, struct fail *why)
 
 	if (vms < 0)
 		return (int)why->code;
-	home_sweep(vms, SWEEP_MAX);
+	home_sweep(vms, SWEEP_SPARE, SWEEP_LOOK);
 	/* A detached VM's name was told to the user, who may ask for its log
 	 * when it has ended. */
 	if (home_claim(vms, c->named ? c->name : NULL, c->named || a->detach,

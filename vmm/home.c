@@ -20,8 +20,8 @@
 
 /* What a VM's directory may hold; the lock goes last. */
 static const char *const vm_files_known[] = {
-	"config.json",	"config.json.new", "console.log", "console.sock",
-	"control.sock", "state.json",	   "vmm.log",	  "lock",
+	"config.json", "console.log", "console.sock", "control.sock",
+	"state.json",  "vmm.log",     "lock",
 };
 
 /* What the lock file of a VM says that is not to be kept. An empty one may be
@@ -29,6 +29,7 @@ static const char *const vm_files_known[] = {
 static const char lock_sweep[] = "sweep\n";
 
 #define CLAIM_TRIES 16
+#define MADE_UP	    "auto-"
 #define MADE_UP_MAX 1000
 
 static int open_beneath(int dir, const char *name, int flags)
@@ -315,15 +316,30 @@ static int claim_name(int vms, const char *name, struct vm_dir *d,
 	return err;
 }
 
+/* auto-20260131T235959Z. By hand: gmtime_r would read the time zone's file, and
+ * this is on the way to the guest's first byte. Days to a date: the years begin
+ * in March, so that a leap day is their last. */
+void home_made_up_name(char *buf, size_t len, time_t now)
+{
+	uint64_t s = (uint64_t)now % 86400, days = (uint64_t)now / 86400;
+	uint64_t z = days + 719468, era = z / 146097, doe = z % 146097;
+	uint64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	uint64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	uint64_t mp = (5 * doy + 2) / 153, day = doy - (153 * mp + 2) / 5 + 1;
+	uint64_t month = mp < 10 ? mp + 3 : mp - 9;
+	uint64_t year = yoe + era * 400 + (month <= 2);
+
+	snprintf(buf, len, MADE_UP "%04u%02u%02uT%02u%02u%02uZ", (unsigned)year,
+		 (unsigned)month, (unsigned)day, (unsigned)(s / 3600),
+		 (unsigned)(s / 60 % 60), (unsigned)(s % 60));
+}
+
 static int claim_made_up(int vms, struct vm_dir *d, struct fail *why)
 {
-	char base[32], name[CONFIG_NAME_MAX + 1];
-	time_t now = time(NULL);
-	struct tm tm;
+	char base[48], name[CONFIG_NAME_MAX + 1];
 	int err = -EBUSY;
 
-	strftime(base, sizeof(base), "auto-%Y%m%dT%H%M%SZ",
-		 gmtime_r(&now, &tm));
+	home_made_up_name(base, sizeof(base), time(NULL));
 	for (unsigned i = 1; i <= MADE_UP_MAX && err == -EBUSY; i++) {
 		snprintf(name, sizeof(name), i == 1 ? "%s" : "%s-%u", base, i);
 		/* Not a dead one's directory either: it may be kept. */
@@ -409,26 +425,36 @@ static void sweep_one(int vms, struct vm_dir *d)
 		(void)remove_claimed(vms, d, NULL);
 }
 
-struct sweep {
-	int vms;
-	unsigned left;
-};
-
-static int sweep_step(void *ctx, struct vm_dir *d)
+static int is_made_up(const struct dirent *e)
 {
-	struct sweep *s = ctx;
-
-	if (d->lock < 0 || vm_dir_alive(d))
-		return 0;
-	sweep_one(s->vms, d);
-	return --s->left == 0;
+	return !strncmp(e->d_name, MADE_UP, strlen(MADE_UP)) &&
+	       config_name_valid(e->d_name);
 }
 
-void home_sweep(int vms, unsigned max)
+static void sweep_name(int vms, const char *name)
 {
-	struct sweep s = { .vms = vms, .left = max };
+	struct vm_dir d;
 
-	(void)home_each(vms, sweep_step, &s);
+	if (home_find(vms, name, &d, NULL))
+		return;
+	if (d.lock >= 0 && !lock_held(d.lock))
+		sweep_one(vms, &d);
+	vm_dir_close(&d);
+}
+
+void home_sweep(int vms, unsigned spare, unsigned look)
+{
+	struct dirent **names = NULL;
+	int found = scandirat(vms, ".", &names, is_made_up, NULL);
+	unsigned n = (unsigned)MAX(found, 0);
+	/* Not always the same ones, which may all be alive. */
+	unsigned from = n ? (unsigned)getpid() % n : 0;
+
+	for (unsigned i = 0; n > spare && i < MIN(n, look); i++)
+		sweep_name(vms, names[(from + i) % n]->d_name);
+	for (unsigned i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
 }
 
 static int is_vm_name(const struct dirent *e)
@@ -469,40 +495,24 @@ json_t *vm_dir_read_json(const struct vm_dir *d, const char *file)
 	return n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
-/* A reader never sees half of it: written aside, then renamed. */
+/* In one write: who reads meanwhile sees nothing or all of it. */
 int vm_dir_write_json(const struct vm_dir *d, const char *file,
 		      const json_t *doc)
 {
 	_cleanup_free_ char *text = json_dumps(doc, JSON_INDENT(2));
 	_cleanup_close_ int fd = -1;
-	char aside[32];
-	int err;
+	size_t len;
+	ssize_t n;
 
 	if (!text)
 		return -ENOMEM;
-	snprintf(aside, sizeof(aside), "%s.new", file);
-	fd = vm_dir_open(d, aside, O_WRONLY | O_CREAT | O_TRUNC);
+	len = strlen(text);
+	text[len++] = '\n'; /* a line; the NUL is not written */
+	fd = vm_dir_open(d, file, O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;
-	err = write_all(fd, text, strlen(text));
-	if (!err)
-		err = write_all(fd, "\n", 1);
-	if (!err && renameat(d->fd, aside, d->fd, file) < 0)
-		err = -errno;
-	return err;
+	n = write(fd, text, len);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -ENOSPC;
 }

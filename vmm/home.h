@@ -29,6 +29,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "config.h"
 #include "fail.h"
@@ -60,6 +61,9 @@ int home_open(bool create, struct fail *why);
 int home_claim(int vms, const char *name, bool keep, struct vm_dir *d,
 	       struct fail *why);
 
+/* The made-up name of a time after 1970, UTC. */
+void home_made_up_name(char *buf, size_t len, time_t now);
+
 /* Whether a VM of that name lives; false also when there is none. */
 bool home_alive(int vms, const char *name);
 
@@ -72,8 +76,10 @@ bool vm_dir_alive(const struct vm_dir *d);
 /* Removes a VM that ended. EXIT_WRONG_STATE when it lives. */
 int home_remove(int vms, const char *name, struct fail *why);
 
-/* Removes at most `max` dead directories whose VMs were not to be kept. */
-void home_sweep(int vms, unsigned max);
+/* Removes dead directories of VMs that were not to be kept. Does nothing while
+ * there are at most `spare` made-up names, as removing one takes a quarter of
+ * what starting a VM may take; looks at `look` of them. */
+void home_sweep(int vms, unsigned spare, unsigned look);
 
 /* Calls `fn` for each VM, by name, until it returns non-zero; returns that. */
 int home_each(int vms, int (*fn)(void *ctx, struct vm_dir *d), void *ctx);

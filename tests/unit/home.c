@@ -173,6 +173,22 @@ Test(home, claim_when_no_name_is_given_makes_up_different_ones)
 	vm_dir_close(&b);
 }
 
+/* Every 7 hours and some from 1970 on, over 200 years. */
+Test(home, made_up_name_when_compared_is_what_strftime_says)
+{
+	char mine[64], libc[64];
+
+	for (time_t t = 0; t < (time_t)200 * 366 * 86400; t += 25367) {
+		struct tm tm;
+
+		home_made_up_name(mine, sizeof(mine), t);
+		cr_assert_gt(strftime(libc, sizeof(libc), "auto-%Y%m%dT%H%M%SZ",
+				      gmtime_r(&t, &tm)),
+			     0);
+		cr_assert_str_eq(mine, libc);
+	}
+}
+
 Test(home, claim_when_the_directory_is_a_link_is_refused)
 {
 	struct vm_dir d;
@@ -204,28 +220,47 @@ Test(home, claim_when_the_lock_is_hard_linked_is_refused)
 
 Test(home, sweep_when_unnamed_vms_are_dead_removes_only_those)
 {
-	pid_t dead = live_vm("gone", false), kept = live_vm("kept", true);
-	pid_t lives = live_vm("lives", false);
+	pid_t dead = live_vm("auto-gone", false),
+	      kept = live_vm("auto-kept", true);
+	pid_t lives = live_vm("auto-lives", false);
 
 	kill_vm(dead);
 	kill_vm(kept);
-	home_sweep(vms, UINT_MAX);
-	cr_assert_not(there("gone"));
-	cr_assert(there("kept"));
-	cr_assert(there("lives"));
+	home_sweep(vms, 0, UINT_MAX);
+	cr_assert_not(there("auto-gone"));
+	cr_assert(there("auto-kept"));
+	cr_assert(there("auto-lives"));
 	kill_vm(lives);
-	home_sweep(vms, UINT_MAX);
-	cr_assert_not(there("lives"));
+	home_sweep(vms, 0, UINT_MAX);
+	cr_assert_not(there("auto-lives"));
+}
+
+Test(home, sweep_when_few_are_there_leaves_them)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "auto-%u", i);
+		kill_vm(live_vm(name, false));
+	}
+	home_sweep(vms, 5, UINT_MAX);
+	cr_assert(there("auto-0") && there("auto-4"));
+	home_sweep(vms, 4, 2);
+	home_sweep(vms, 2, UINT_MAX);
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "auto-%u", i);
+		cr_assert_not(there(name));
+	}
 }
 
 Test(home, sweep_when_a_claim_is_half_made_leaves_it)
 {
-	cr_assert_eq(mkdirat(vms, "new", 0700), 0);
-	home_sweep(vms, UINT_MAX);
-	cr_assert(there("new"));
-	close(openat(vms, "new/lock", O_CREAT | O_WRONLY, 0600));
-	home_sweep(vms, UINT_MAX);
-	cr_assert(there("new/lock"));
+	cr_assert_eq(mkdirat(vms, "auto-new", 0700), 0);
+	home_sweep(vms, 0, UINT_MAX);
+	cr_assert(there("auto-new"));
+	close(openat(vms, "auto-new/lock", O_CREAT | O_WRONLY, 0600));
+	home_sweep(vms, 0, UINT_MAX);
+	cr_assert(there("auto-new/lock"));
 }
 
 Test(home, remove_when_it_lives_is_refused_and_when_dead_removes)
@@ -287,7 +322,6 @@ Test(home, write_json_when_read_again_is_the_same)
 	cr_assert_eq(vm_dir_write_json(&d, "config.json", doc), 0);
 	again = vm_dir_read_json(&d, "config.json");
 	cr_assert(json_equal(doc, again));
-	cr_assert_not(there("web/config.json.new"));
 	cr_assert_null(vm_dir_read_json(&d, "state.json"));
 	json_decref(doc);
 	json_decref(again);
@@ -352,20 +386,20 @@ static int hammer(unsigned rounds)
 	for (unsigned i = 0; i < rounds; i++) {
 		struct vm_dir d;
 
-		if (home_claim(vms, "hot", i % 2, &d, &why) == 0) {
+		if (home_claim(vms, "auto-hot", i % 2, &d, &why) == 0) {
 			int fd = openat(d.fd, "owner",
 					O_CREAT | O_EXCL | O_WRONLY, 0600);
 
-			bad += fd < 0 || !home_alive(vms, "hot");
+			bad += fd < 0 || !home_alive(vms, "auto-hot");
 			close(fd);
 			unlinkat(d.fd, "owner", 0);
 			vm_dir_close(&d);
 		} else if (why.code != EXIT_CONFLICT) {
 			bad++;
 		}
-		home_sweep(vms, 4);
+		home_sweep(vms, 0, 4);
 		if (i % 3 == 0)
-			(void)home_remove(vms, "hot", &why);
+			(void)home_remove(vms, "auto-hot", &why);
 	}
 	return bad;
 }
