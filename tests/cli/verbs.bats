@@ -274,3 +274,12 @@ load helper
 @test "output: closed standard files are no danger" {
 	run -0 sh -c '"$TINTYPE" version <&- >&- 2>&-'
 }
+
+@test "program: is position-independent, read-only after start, no code on the stack" {
+	command -v readelf > /dev/null || skip "readelf is not installed"
+	run -0 readelf -hldW "$TINTYPE"
+	[[ $output == *"Type:"*"DYN (Position-Independent"* ]]
+	[[ $output == *GNU_RELRO* ]]
+	[[ $output =~ GNU_STACK\ +0x0+\ 0x0+\ 0x0+\ 0x0+\ 0x0+\ RW\  ]]
+	[[ $output != *TEXTREL* ]]
+}
