@@ -22,8 +22,11 @@ struct session {
 	size_t npending;
 };
 
-/* Set by a stop and continue: the settings are to be made again. */
+/* Set by a stop and continue: the settings are to be made again. SIGTSTP is
+ * let in only while we wait, with the mask below: between a look at this and
+ * the wait it would be noticed only by the next key. */
 static volatile sig_atomic_t continued;
+static sigset_t while_waiting;
 
 static void on_deadly_signal(int sig)
 {
@@ -43,11 +46,16 @@ static void catch_signals(void)
 {
 	static const int deadly[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction a = { .sa_handler = on_deadly_signal };
+	sigset_t stop;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(deadly); i++)
 		sigaction(deadly[i], &a, NULL);
 	a.sa_handler = on_stop;
 	sigaction(SIGTSTP, &a, NULL);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	sigprocmask(SIG_BLOCK, &stop, &while_waiting);
+	sigdelset(&while_waiting, SIGTSTP);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -156,7 +164,7 @@ static int pump(struct session *s)
 			{ .fd = takes_input(s) ? STDIN_FILENO : -1,
 			  .events = POLLIN },
 		};
-		int n = poll(p, 2, -1);
+		int n = ppoll(p, 2, NULL, &while_waiting);
 
 		if (continued && s->terminal) {
 			continued = 0;
