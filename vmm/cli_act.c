@@ -121,22 +121,33 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The process that listens on the VM's control socket, as the kernel knows
- * it. A pidfd: what it names cannot become another process. -errno. */
-static int vm_pidfd(const struct vm_dir *d)
+/* The process that listens on the VM's control socket, as the kernel knows it;
+ * or, when that takes no connection, as it has written itself. */
+static pid_t vm_pid(const struct vm_dir *d)
 {
 	_cleanup_close_ int s = home_connect_at(d->fd, "control.sock");
-	_cleanup_close_ int fd = -1;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
+	json_t *state;
+	pid_t pid;
 
-	if (s < 0)
-		return s;
-	if (getsockopt(s, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	if (s >= 0 && getsockopt(s, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+		return peer.pid;
+	state = vm_dir_read_json(d, "state.json");
+	pid = (pid_t)json_integer_value(json_object_get(state, "pid"));
+	json_decref(state);
+	return pid;
+}
+
+/* A pidfd: what it names cannot become another process. -errno. */
+static int vm_pidfd(const struct vm_dir *d)
+{
+	pid_t pid = vm_pid(d);
+	_cleanup_close_ int fd =
+	    pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
 	if (fd < 0)
-		return -errno;
+		return pid > 1 ? -errno : -ESRCH;
 	/* Opened by number: right only if the VM lives still. */
 	return vm_dir_alive(d) ? steal_fd(&fd) : -ESRCH;
 }
@@ -158,7 +169,7 @@ static bool wait_gone(int pidfd, int64_t ms)
 	return false;
 }
 
-/* Told to end; and if it cannot listen any more, ended. */
+/* Told to end; and if it listens no more, ended. */
 static int kill_vm(const struct vm_dir *d, int pidfd, struct fail *why)
 {
 	char path[HOME_SOCKET_PATH_MAX];
@@ -213,7 +224,7 @@ static int stop_one(const struct acting *a, const char *name, struct fail *why)
 	else if (pidfd < 0)
 		err = fail_set(why, EXIT_WRONG_STATE, pidfd, name,
 			       "it is just starting: try again",
-			       "its control socket: %s", strerror(-pidfd));
+			       "its process: %s", strerror(-pidfd));
 	else if (options_has(a->o, "kill"))
 		err = kill_vm(&d, pidfd, why);
 	else

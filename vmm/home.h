@@ -95,7 +95,8 @@ int vm_dir_write_json(const struct vm_dir *d, const char *file,
 		      const json_t *doc);
 
 /* A listening UNIX socket at `name` in the directory, mode 0600; a client's
- * connection to it. An fd or -errno; paths of any length. */
+ * connection to it (-EAGAIN when its queue is full). An fd or -errno; paths
+ * of any length. */
 int home_listen_at(int dir, const char *name);
 int home_connect_at(int dir, const char *name);
 

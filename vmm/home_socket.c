@@ -61,6 +61,8 @@ int home_listen_at(int dir, const char *name)
 	return steal_fd(&fd);
 }
 
+/* A process that hangs does not take connections; when its queue is full, a
+ * blocking connect would hang with it. */
 int home_connect_at(int dir, const char *name)
 {
 	_cleanup_close_ int fd = new_socket();
@@ -72,7 +74,9 @@ int home_connect_at(int dir, const char *name)
 	err = address_at(&a, dir, name);
 	if (err)
 		return err;
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    fcntl(fd, F_SETFL, 0) < 0)
 		return -errno;
 	return steal_fd(&fd);
 }

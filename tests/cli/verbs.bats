@@ -198,6 +198,25 @@ load helper
 	[ -z "$("$TINTYPE" ps --quiet)" ]
 }
 
+@test "stop: --kill ends a VM that hangs with its socket's queue full" {
+	needs_kvm
+	command -v socat > /dev/null || skip "socat is not installed"
+	live_vm web
+	pid=$(pid_of)
+	kill -STOP "$pid"
+	cd "$TINTYPE_HOME/vms/web"
+	for _ in {1..24}; do
+		socat -u UNIX:control.sock - < /dev/null > /dev/null 2>&1 3>&- &
+	done
+	full() {
+		[ "$(grep -c "control.sock" /proc/net/unix)" -ge 17 ]
+	}
+	until_true full
+	run -0 "$TINTYPE" stop --kill web
+	[ -z "$("$TINTYPE" ps --quiet)" ]
+	wait
+}
+
 @test "rm: removes what has ended, and only that" {
 	needs_kvm
 	live_vm web
