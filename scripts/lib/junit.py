@@ -63,7 +63,7 @@ def skip_reasons(tests):
 
 def bare_name(case):
     """Without the number or the project that meson puts in front."""
-    return re.sub(r"^(\d+ - |.* / )", "", case.strip())
+    return re.sub(r"^(\d+ (- )?|.* / )", "", case.strip())
 
 
 def short_name(test):
