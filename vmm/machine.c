@@ -157,7 +157,7 @@ static int check_cpus(struct machine *m, struct fail *why)
 	int most = kvm_check_extension(m->cfg.kvm_fd, KVM_CAP_MAX_VCPUS);
 
 	if (m->cfg.cpus == 0 || m->cfg.cpus > (unsigned)MAX(most, 1))
-		return fail_set(why, EXIT_USAGE, -EINVAL, "machine",
+		return fail_set(why, EXIT_INCOMPATIBLE, -EINVAL, "machine",
 				"give --cpus within that",
 				"%u vCPUs: KVM here takes 1 to %d", m->cfg.cpus,
 				most);

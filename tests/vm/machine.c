@@ -125,7 +125,7 @@ Test(machine, more_cpus_than_kvm_takes_are_refused)
 	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello" });
 	c.kvm_fd = vmtest_kvm();
 	cr_assert_lt(machine_create(&m, &c, &t.why), 0);
-	cr_assert_eq(t.why.code, EXIT_USAGE);
+	cr_assert_eq(t.why.code, EXIT_INCOMPATIBLE);
 	c.cpus = 0;
 	c.kvm_fd = vmtest_kvm();
 	cr_assert_lt(machine_create(&m, &c, &t.why), 0);
