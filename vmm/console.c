@@ -42,6 +42,7 @@ int console_create(struct console **out, struct loop *l,
 		return -ENOMEM;
 	c->loop = l;
 	c->cfg = *cfg;
+	c->owner = geteuid();
 	c->out.source.fd = c->in.source.fd = -1;
 	for (unsigned i = 0; i < CONSOLE_MAX_CLIENTS; i++)
 		c->client[i].source.fd = -1;

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "peer.h"
 #include "util.h"
 
 void console_client_close(struct console *c, struct console_client *k)
@@ -134,16 +135,6 @@ static struct console_client *client_place(struct console *c)
 	return NULL;
 }
 
-static bool peer_allowed(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
-}
-
 /* From now on it sees what the guest prints. */
 static int client_add(struct console *c, int fd)
 {
@@ -188,7 +179,7 @@ static void listener_ready(struct loop_source *s, uint32_t events)
 		}
 		return;
 	}
-	err = peer_allowed(fd) ? client_add(c, fd) : -EPERM;
+	err = peer_allowed(fd, c->owner) ? client_add(c, fd) : -EPERM;
 	if (!err) {
 		steal_fd(&fd);
 		return;

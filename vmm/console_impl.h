@@ -7,6 +7,8 @@
 #ifndef TINTYPE_CONSOLE_IMPL_H
 #define TINTYPE_CONSOLE_IMPL_H
 
+#include <sys/types.h>
+
 #include "console.h"
 #include "log.h"
 #include "ringlog.h"
@@ -45,6 +47,7 @@ struct console {
 	struct loop *loop;
 	struct console_config cfg;
 	struct console_guest *guest;
+	uid_t owner;		 /* whose clients are taken */
 	struct loop_task drain;	 /* output */
 	struct loop_timer lazy;	 /* drains what the log alone waits for */
 	struct loop_task refill; /* input */

@@ -27,6 +27,7 @@
 
 #include "control_message.h"
 #include "log.h"
+#include "peer.h"
 #include "util.h"
 
 #define CONTROL_ROUND 8
@@ -186,15 +187,6 @@ static void client_ready(struct loop_source *s, uint32_t events)
 
 /* ---- new clients ---- */
 
-static bool may_control(const struct control *c, int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == 0 || peer.uid == c->owner);
-}
-
 /* One line, if the socket takes it at once, as an empty one does. */
 static void turn_away(int fd, enum exit_code code, const char *hint,
 		      const char *reason)
@@ -218,7 +210,7 @@ static void client_open(struct control *c, int fd)
 {
 	struct client *k = free_place(c);
 
-	if (!may_control(c, fd)) {
+	if (!peer_allowed(fd, c->owner)) {
 		log_guest(&c->refused, "control",
 			  "a client of another user "
 			  "was refused");

@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "log.h"
 #include "sandbox.h"
 #include "sandbox_policy.h"
@@ -576,6 +577,46 @@ Test(sandbox, malloc_realloc_and_free_of_any_size_work_on_the_io_thread)
 
 	cr_assert(WIFEXITED(status), "signal %d", WTERMSIG(status));
 	cr_assert_eq(WEXITSTATUS(status), 0);
+}
+
+/* As the VM of an ordinary user: for root the owner need not be asked. */
+static void client_inside(const void *unused)
+{
+	struct sockaddr_un any = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(any);
+	struct console_config c = {
+		.in_fd = -1, .out_fd = -1, .log_fd = -1, .listen_fd = { -1, -1 }
+	};
+	struct console_counters count;
+	struct console *con;
+	struct loop loop;
+	int s, client;
+
+	if (geteuid() == 0 && setresuid(65534, 65534, 65534))
+		_exit(1);
+	s = socket(AF_UNIX, SOCK_STREAM, 0);
+	client = socket(AF_UNIX, SOCK_STREAM, 0);
+	/* A name that the kernel makes up. */
+	if (bind(s, (struct sockaddr *)&any, sizeof(sa_family_t)) ||
+	    listen(s, 1) || getsockname(s, (struct sockaddr *)&any, &len) ||
+	    connect(client, (struct sockaddr *)&any, len))
+		_exit(2);
+	c.listen_fd[0] = s;
+	if (loop_init(&loop) || console_create(&con, &loop, &c) || sandbox_io())
+		_exit(3);
+	for (int i = 0; i < 3; i++)
+		if (write(client, "x", 1) != 1 || loop_step(&loop, 0))
+			_exit(4);
+	console_counters(con, &count);
+	_exit(count.refused_clients ? 5 : 0);
+}
+
+Test(sandbox, a_console_client_is_taken_inside_where_the_user_is_not_root)
+{
+	int status = in_child(client_inside, NULL);
+
+	cr_assert(WIFEXITED(status), "signal %d", WTERMSIG(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
 }
 
 /* The message of a child's own bug, as it stands in the log. */
