@@ -395,6 +395,7 @@ void machine_destroy(struct machine *m)
 		machine_pause(m);
 	for (unsigned i = 0; i < m->nvcpus; i++)
 		vcpu_fini(&m->vcpu[i]);
+	loop_unpost(m->cfg.loop, &m->told);
 	free(m->vcpu);
 	vcpu_shared_fini(&m->shared);
 	for (unsigned i = 0; i < m->ndevices; i++)
@@ -435,12 +436,14 @@ int machine_load(struct machine *m, const struct boot_source *src,
 	return r;
 }
 
-int machine_reset(struct machine *m, struct fail *why)
+static int reset(struct machine *m, struct fail *why)
 {
 	int r;
 
 	go(m, MACHINE_QUIESCED);
 	m->resets++;
+	/* No vCPU runs, so nothing can be added to it. */
+	atomic_store(&m->pending, 0);
 	r = gmem_clear(&m->ram);
 	if (r < 0)
 		return fail_step(why, r, "clear RAM");
@@ -459,6 +462,19 @@ int machine_reset(struct machine *m, struct fail *why)
 			return r;
 	}
 	return load(m, why);
+}
+
+int machine_reset(struct machine *m, struct fail *why)
+{
+	bool running = m->state == MACHINE_RUNNING;
+	int r;
+
+	if (running)
+		machine_pause(m);
+	r = reset(m, why);
+	if (r == 0 && running)
+		machine_run(m);
+	return r;
 }
 
 /* ---- run and stop ---- */

@@ -67,8 +67,10 @@ int machine_load(struct machine *m, const struct boot_source *src,
 void machine_run(struct machine *m);   /* QUIESCED -> RUNNING */
 void machine_pause(struct machine *m); /* RUNNING -> QUIESCED */
 
-/* Power-on state of all, RAM zeroed, the guest loaded anew. QUIESCED. On
- * failure the machine can only be destroyed. */
+/* Power-on state of all, RAM zeroed, the guest loaded anew; events that were
+ * not told yet are forgotten. QUIESCED and stays so, or RUNNING: then it is
+ * paused for it, and runs again. On failure it is QUIESCED and can only be
+ * destroyed. */
 int machine_reset(struct machine *m, struct fail *why);
 
 /* The user presses the power button. */

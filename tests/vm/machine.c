@@ -117,9 +117,76 @@ Test(machine, reset_of_an_smp_guest_runs_it_again)
 	vmtest_fini(&t);
 }
 
+/* Until an event was raised that nobody was told of: the loop does not run,
+ * and nothing else posts to it. */
+static void boot_to_untold_event(const struct vmtest_config *c)
+{
+	bool posted = false;
+
+	vmtest_init(&t, c);
+	cr_assert_eq(loop_step(&t.loop, 0), 0);
+	cr_assert_null(t.loop.first);
+	machine_run(t.machine);
+	while (!posted) {
+		_locked_(&t.loop.lock);
+		posted = t.loop.first;
+	}
+}
+
+Test(machine, reset_while_running_runs_on_and_while_paused_stays_paused)
+{
+	boot(&(struct vmtest_config){ .guest = "hello" });
+	expect_exit(0);
+	cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+	cr_assert_eq(machine_state(t.machine), MACHINE_RUNNING);
+	expect_exit(0);
+	machine_pause(t.machine);
+	cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+	cr_assert_eq(machine_state(t.machine), MACHINE_QUIESCED);
+	vmtest_let_run(&t, 3);
+	cr_assert_not(t.told);
+	machine_run(t.machine);
+	expect_exit(0);
+	vmtest_fini(&t);
+}
+
+Test(machine, event_from_before_a_reset_is_not_told_after_it)
+{
+	boot_to_untold_event(&(struct vmtest_config){ .guest = "triple" });
+	machine_pause(t.machine);
+	cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+	vmtest_let_run(&t, 3);
+	cr_assert_not(t.told, "event %d", (int)t.event);
+	machine_run(t.machine);
+	expect(GUEST_TRIPLE_FAULT);
+	vmtest_fini(&t);
+}
+
+Test(machine, event_told_while_paused_is_told_once)
+{
+	boot_to_untold_event(&(struct vmtest_config){ .guest = "hello" });
+	machine_pause(t.machine);
+	expect_exit(0);
+	cr_assert_eq(machine_state(t.machine), MACHINE_QUIESCED);
+	vmtest_let_run(&t, 3);
+	cr_assert_not(t.told);
+	vmtest_fini(&t);
+}
+
+Test(machine, destroy_leaves_no_task_in_the_loop)
+{
+	boot_to_untold_event(&(struct vmtest_config){ .guest = "hello" });
+	machine_destroy(t.machine);
+	t.machine = NULL;
+	cr_assert_null(t.loop.first);
+	vmtest_fini(&t);
+}
+
 Test(machine, more_cpus_than_kvm_takes_are_refused)
 {
-	struct machine_config c = { .cpus = 100000, .memory_bytes = MIB(2) };
+	struct machine_config c = { .cpus = 100000,
+				    .memory_bytes = MIB(2),
+				    .loop = &t.loop };
 	struct machine *m;
 
 	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello" });
@@ -134,7 +201,9 @@ Test(machine, more_cpus_than_kvm_takes_are_refused)
 
 Test(machine, more_ram_than_the_host_has_is_refused)
 {
-	struct machine_config c = { .cpus = 1, .memory_bytes = GIB(1 << 20) };
+	struct machine_config c = { .cpus = 1,
+				    .memory_bytes = GIB(1 << 20),
+				    .loop = &t.loop };
 	struct machine *m;
 
 	vmtest_init(&t, &(struct vmtest_config){ .guest = "hello" });

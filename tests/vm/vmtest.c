@@ -104,7 +104,8 @@ void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 
 void vmtest_fini(struct vmtest *t)
 {
-	machine_destroy(t->machine);
+	if (t->machine)
+		machine_destroy(t->machine);
 	console_destroy(t->console);
 	loop_fini(&t->loop);
 	if (t->src.kernel.fd >= 0)

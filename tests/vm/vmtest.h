@@ -27,7 +27,7 @@ struct vmtest {
 };
 
 struct vmtest_config {
-	const char *guest;   /* a program of guest/tests/, "hello"; NULL: demo */
+	const char *guest; /* a program of guest/tests/, "hello"; NULL: demo */
 	const char *cmdline; /* NULL: "" */
 	const char *input;   /* typed before the guest starts; NULL: nothing */
 	unsigned cpus;	     /* 0: 1 */
@@ -38,7 +38,7 @@ struct vmtest_config {
 /* Skips the test, with the reason, where /dev/kvm cannot be used. Builds and
  * loads; the machine is QUIESCED then. */
 void vmtest_init(struct vmtest *t, const struct vmtest_config *c);
-void vmtest_fini(struct vmtest *t);
+void vmtest_fini(struct vmtest *t); /* machine NULL: it is gone already */
 
 /* Runs the loop until the guest raises an event. */
 enum guest_event vmtest_wait(struct vmtest *t);
