@@ -135,9 +135,10 @@ static int home_error(int err, const char *path, struct fail *why)
 
 int home_open(bool create, struct fail *why)
 {
-	char path[PATH_MAX - 8];
+	static const char below[] = "/vms";
+	char path[PATH_MAX];
 	_cleanup_close_ int home = -1, vms = -1;
-	int err = home_path(path, sizeof(path), why);
+	int err = home_path(path, sizeof(path) - strlen(below), why);
 
 	if (err)
 		return err;
@@ -155,7 +156,7 @@ int home_open(bool create, struct fail *why)
 	err = judge_dir(home, path, why);
 	if (err)
 		return err;
-	strcat(path, "/vms");
+	strcat(path, below);
 	if (create && mkdirat(home, "vms", 0700) < 0 && errno != EEXIST)
 		return home_error(-errno, path, why);
 	vms = open_beneath(home, "vms", O_RDONLY | O_DIRECTORY);

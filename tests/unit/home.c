@@ -313,6 +313,31 @@ Test(home, each_when_there_are_strangers_shows_only_vms_by_name)
 	cr_assert_str_eq(got, "ab");
 }
 
+/* Each length up to the longest that the kernel takes, and beyond. */
+Test(home, open_when_the_home_is_as_long_as_a_path_can_be_works_or_says_so)
+{
+	char path[PATH_MAX + 16];
+	size_t len = strlen(root);
+
+	memcpy(path, root, len);
+	while (len < sizeof(path) - 1) {
+		path[len] = len % 200 ? 'x' : '/';
+		len++;
+	}
+	for (len = PATH_MAX - 16; len < sizeof(path); len++) {
+		char end = path[len];
+		int fd;
+
+		path[len] = '\0';
+		setenv("TINTYPE_HOME", path, 1);
+		why.message[0] = '\0';
+		fd = home_open(true, &why);
+		cr_expect(fd >= 0 || why.message[0], "%zu: %d", len, fd);
+		cleanup_close(&fd);
+		path[len] = end;
+	}
+}
+
 Test(home, write_json_when_read_again_is_the_same)
 {
 	struct vm_dir d;
