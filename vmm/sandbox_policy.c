@@ -63,6 +63,8 @@ const struct sandbox_rule sandbox_policy[] = {
 	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
 	      "who that client is"),
 	CALL(SANDBOX_IO, poll, 0, "how far an output may be written"),
+	CALL(SANDBOX_IO, restart_syscall, 0,
+	     "poll goes on after the process was stopped (SIGSTOP, freezer)"),
 	CALL(SANDBOX_IO, pread64, 0, "the log moves its newer half"),
 	CALL(SANDBOX_IO, pwrite64, 0, "the log; the VM's state file"),
 	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -47,7 +48,7 @@ static const struct {
 	unsigned most_calls;
 } kinds[] = {
 	{ "vcpu", SANDBOX_VCPU, sandbox_vcpu, 12 },
-	{ "io", SANDBOX_IO, sandbox_io, 25 },
+	{ "io", SANDBOX_IO, sandbox_io, 26 },
 };
 
 static void skip_without_filters(void)
@@ -577,6 +578,61 @@ Test(sandbox, malloc_realloc_and_free_of_any_size_work_on_the_io_thread)
 
 	cr_assert(WIFEXITED(status), "signal %d", WTERMSIG(status));
 	cr_assert_eq(WEXITSTATUS(status), 0);
+}
+
+/* The process's state, as /proc tells it. */
+static char state_of(pid_t pid)
+{
+	char path[32], text[128] = "";
+	const char *p;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	close(fd);
+	p = strrchr(text, ')');
+	return p ? p[2] : '?';
+}
+
+static void stop_and_go_on(pid_t pid, int done)
+{
+	while (state_of(pid) != 'S')
+		;
+	kill(pid, SIGSTOP);
+	while (state_of(pid) != 'T')
+		;
+	kill(pid, SIGCONT);
+	while (state_of(pid) != 'S')
+		;
+	_exit(write(done, "", 1) == 1 ? 0 : 1);
+}
+
+/* As `kill -STOP` does, and a freezer of cgroups: poll goes on by another
+ * call than it began with. */
+static void stopped_inside(const void *unused)
+{
+	struct pollfd wait = { .events = POLLIN };
+	pid_t us = getpid();
+	int p[2];
+
+	if (pipe(p))
+		_exit(1);
+	if (fork() == 0)
+		stop_and_go_on(us, p[1]);
+	if (sandbox_io())
+		_exit(2);
+	wait.fd = p[0];
+	_exit(poll(&wait, 1, 15000) == 1 ? 0 : 3);
+}
+
+Test(sandbox, a_wait_that_was_stopped_goes_on_inside)
+{
+	int status = in_child(stopped_inside, NULL);
+
+	cr_assert(WIFEXITED(status), "signal %d", WTERMSIG(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
 }
 
 /* As the VM of an ordinary user: for root the owner need not be asked. */
