@@ -47,7 +47,9 @@ int console_create(struct console **out, struct loop *l,
 	for (unsigned i = 0; i < CONSOLE_MAX_CLIENTS; i++)
 		c->client[i].source.fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
+	/* The write fails, and that is counted. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	err = add_all(c);
 	if (err)
 		console_destroy(c);

@@ -75,9 +75,9 @@ struct console_counters {
 int console_reopen(int fd, int access);
 
 /*
- * 0 or -errno. Ignores SIGPIPE for the process. Raw mode begins here and is
- * undone by console_destroy; a fatal signal's handler calls terminal_restore
- * (terminal.h).
+ * 0 or -errno. Ignores SIGPIPE and SIGXFSZ for the process. Raw mode begins
+ * here and is undone by console_destroy; a fatal signal's handler calls
+ * terminal_restore (terminal.h).
  *
  * console_destroy first writes what the guest printed: it waits for the
  * lossless sink as long as that takes something every CONSOLE_FLUSH_MS.

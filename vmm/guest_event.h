@@ -15,7 +15,7 @@ enum guest_event {
 	GUEST_EXIT,	    /* debug-exit port; value: the exit code, 0-255 */
 	GUEST_PANIC,	    /* pvpanic; value: the byte written */
 	GUEST_READY,	    /* "I am ready", once or often */
-	GUEST_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
+	GUEST_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN; value: the vCPU */
 	GUEST_VCPU_FAILED,  /* KVM cannot go on; value: KVM's exit reason */
 };
 

@@ -96,7 +96,9 @@ static void end_vm(struct vm *vm, int code, const char *reason)
 	loop_quit(&vm->loop);
 }
 
-static void crash(struct vm *vm, int code, const char *reason, const char *text)
+/* `cpu`: the vCPU that did it; 0 where that is not known. */
+static void crash(struct vm *vm, int code, const char *reason, unsigned cpu,
+		  const char *text)
 {
 	if (vm->ended)
 		return;
@@ -104,8 +106,8 @@ static void crash(struct vm *vm, int code, const char *reason, const char *text)
 		machine_pause(vm->machine);
 	fail_set(&vm->end, (enum exit_code)code, -EIO, vm->cfg->name,
 		 "'tintype logs' shows what the guest printed last",
-		 "%s (vCPU 0 at 0x%" PRIx64 ")", text,
-		 machine_vcpu_rip(vm->machine, 0));
+		 "%s (vCPU %u at 0x%" PRIx64 ")", text, cpu,
+		 machine_vcpu_rip(vm->machine, cpu));
 	end_vm(vm, code, reason);
 }
 
@@ -138,7 +140,7 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		end_vm(vm, (int)(value & 0xff), "exit");
 		break;
 	case GUEST_PANIC:
-		crash(vm, EXIT_GUEST_CRASH, "panic", "the guest panicked");
+		crash(vm, EXIT_GUEST_CRASH, "panic", 0, "the guest panicked");
 		break;
 	case GUEST_READY:
 		if (!vm->ready && vm->files->ready >= 0 &&
@@ -147,19 +149,21 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		vm->ready = true;
 		break;
 	case GUEST_TRIPLE_FAULT:
-		crash(vm, EXIT_GUEST_CRASH, "triple-fault",
+		crash(vm, EXIT_GUEST_CRASH, "triple-fault", value,
 		      "the guest triple-faulted");
 		break;
 	case GUEST_VCPU_FAILED:
 		snprintf(text, sizeof(text),
 			 "KVM cannot run the guest on: exit reason %u", value);
-		crash(vm, EXIT_OWN_FAILURE, "failed", text);
+		crash(vm, EXIT_OWN_FAILURE, "failed", 0, text);
 		break;
 	}
 }
 
 static void killed(struct vm *vm, const char *by)
 {
+	if (vm->ended)
+		return;
 	fail_set(&vm->end, EXIT_CANCELLED, -ECANCELED, vm->cfg->name, NULL,
 		 "ended by %s", by);
 	end_vm(vm, EXIT_CANCELLED, "killed");
@@ -200,6 +204,7 @@ static int setup_signals(struct vm *vm)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (unsigned i = 0; vm->files->terminal && i < ARRAY_SIZE(fatal); i++)
 		sigaction(fatal[i], &end, NULL);
@@ -260,12 +265,14 @@ static int op_inspect(void *ctx, json_t *args, json_t **result,
 		      (json_int_t)c.refused, "resets", (json_int_t)c.resets));
 	json_object_set_new(
 	    *result, "console",
-	    json_pack("{s:I, s:I, s:I, s:I, s:I}", "out_bytes",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "out_bytes",
 		      (json_int_t)t.out_bytes, "in_bytes",
 		      (json_int_t)t.in_bytes, "dropped_clients",
 		      (json_int_t)t.dropped_clients, "dropped_input",
-		      (json_int_t)t.dropped_input, "failed_writes",
-		      (json_int_t)t.failed_writes));
+		      (json_int_t)t.dropped_input, "dropped_output",
+		      (json_int_t)t.dropped_output, "failed_writes",
+		      (json_int_t)t.failed_writes, "refused_clients",
+		      (json_int_t)t.refused_clients));
 	return 0;
 }
 
@@ -290,6 +297,10 @@ static int op_resume(void *ctx, json_t *args, json_t **result, struct fail *why)
 {
 	struct vm *vm = ctx;
 
+	/* It may have ended in the same round of the loop. */
+	if (vm->ended)
+		return fail_set(why, EXIT_WRONG_STATE, -ESRCH, vm->cfg->name,
+				NULL, "has ended");
 	if (machine_state(vm->machine) != MACHINE_QUIESCED)
 		return wrong_state(vm, why);
 	machine_run(vm->machine);

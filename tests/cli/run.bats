@@ -380,12 +380,21 @@ nobody_reaches_tmp() {
 	"$TINTYPE" stop --kill web
 }
 
-@test "run: SIGTERM ends the VM with 9" {
+@test "run: SIGHUP, SIGINT, SIGQUIT and SIGTERM end the VM with 9" {
 	needs_kvm
-	live_vm web
-	kill "$(pid_of)"
-	until_true none_runs
-	run -0 "$TINTYPE" inspect web
-	[[ $output == *"code: 9"* ]]
-	[[ $output == *"ended by signal 15"* ]]
+	for signal in 1 2 3 15; do
+		live_vm web
+		kill -$signal "$(pid_of)"
+		until_true none_runs
+		run -0 "$TINTYPE" inspect web
+		[[ $output == *"code: 9"* ]]
+		[[ $output == *"ended by signal $signal"* ]]
+	done
+}
+
+@test "run: output past the limit of a file's size is lost, not the VM" {
+	needs_kvm
+	run -3 sh -c 'ulimit -f 16 && "$TINTYPE" run --memory 32M \
+		--cmdline "run=\"flood 200; exit 3\"" \
+		< /dev/null > "$BATS_TEST_TMPDIR/out"'
 }

@@ -248,6 +248,15 @@ load helper
 	[ "$output" = "$console" ]
 }
 
+@test "control: what comes with a kill does not run the guest again" {
+	needs_kvm
+	live_vm web
+	run -0 sh -c 'printf "{\"verb\":\"kill\"}\n{\"verb\":\"resume\"}\n" |
+		socat -t 10 - "UNIX:$TINTYPE_HOME/vms/web/control.sock"'
+	[[ ${lines[0]} == *'"ok":true'* ]]
+	[[ ${lines[1]} == *'"message":"has ended"'* ]]
+}
+
 @test "logs: --follow prints until the end" {
 	needs_kvm
 	shell_vm web
