@@ -437,11 +437,19 @@ static int uart_restored(struct device *d)
 	return 0;
 }
 
+/* What the console has for us, or room for, waits there until resume. */
+static int uart_quiesce(struct device *d)
+{
+	uart_of(d)->quiet = true;
+	return 0;
+}
+
 /* The console of a restored machine never refused us: it would not call. */
 static void uart_resume(struct device *d)
 {
 	struct uart *u = uart_of(d);
 
+	u->quiet = false;
 	transmit(u);
 	update_irq(u);
 	console_pull(u->con);
@@ -455,6 +463,7 @@ static const struct device_ops uart_ops = {
 	.reset = uart_reset,
 	.read = uart_read,
 	.write = uart_write,
+	.quiesce = uart_quiesce,
 	.resume = uart_resume,
 	.restored = uart_restored,
 };
@@ -465,6 +474,8 @@ static size_t guest_input(struct console_guest *g, const uint8_t *data,
 	struct uart *u = container_of(g, struct uart, guest);
 	_locked_(&u->dev.lock);
 
+	if (u->quiet)
+		return 0;
 	len = MIN(len, room(&u->st));
 	for (size_t i = 0; i < len; i++)
 		receive(&u->st, data[i]);
@@ -477,6 +488,8 @@ static void guest_writable(struct console_guest *g)
 	struct uart *u = container_of(g, struct uart, guest);
 	_locked_(&u->dev.lock);
 
+	if (u->quiet)
+		return;
 	transmit(u);
 	update_irq(u);
 }

@@ -38,6 +38,7 @@ struct uart {
 	struct irq irq;
 	struct console *con;
 	struct console_guest guest;
+	bool quiet;    /* quiesced: the host changes nothing */
 	uint64_t lost; /* bytes written while the transmitter was full */
 };
 

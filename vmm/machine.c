@@ -512,6 +512,7 @@ void machine_pause(struct machine *m)
 
 void machine_power_button(struct machine *m)
 {
+	assert(m->state == MACHINE_RUNNING);
 	power_button(&m->power);
 }
 

@@ -73,7 +73,7 @@ void machine_pause(struct machine *m); /* RUNNING -> QUIESCED */
  * destroyed. */
 int machine_reset(struct machine *m, struct fail *why);
 
-/* The user presses the power button. */
+/* The user presses the power button. RUNNING. */
 void machine_power_button(struct machine *m);
 
 enum machine_state machine_state(const struct machine *m);

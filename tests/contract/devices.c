@@ -278,6 +278,31 @@ Test(contract, quiesce_twice_changes_nothing_more)
 	}
 }
 
+/* While the machine is paused its state is read and saved: what the host does
+ * meanwhile waits. (What the machine itself does by order, a new VM generation,
+ * is no such thing.) */
+Test(contract, quiesced_device_is_left_alone_by_the_host)
+{
+	for_each_device(i)
+	{
+		struct device *d = device(&rig, i);
+		char before[4096], after[4096];
+
+		use(&rig, i);
+		if (!d->ops->quiesce)
+			continue;
+		cr_expect_eq(d->ops->quiesce(d), 0);
+		state_print(d->ops->state, d->st, before, sizeof(before));
+		for (unsigned n = 0; n < 100; n++) {
+			table[i].poke(&rig, rnd());
+			loop_step(&rig.loop, 0);
+		}
+		state_print(d->ops->state, d->st, after, sizeof(after));
+		cr_expect_str_eq(before, after, "%s", d->name);
+		d->ops->resume(d);
+	}
+}
+
 /* Whatever the guest did, the state that results is one that a snapshot may
  * hold: another device takes it as it is. */
 Test(contract, state_after_any_use_is_restored_without_difference)

@@ -615,6 +615,25 @@ Test(uart, restored_with_unsent_bytes_sends_them_on_resume)
 	cr_assert_eq(con.pulls, 1);
 }
 
+Test(uart, quiesced_takes_no_input_and_sends_nothing_until_resumed)
+{
+	unsigned pulls = con.pulls;
+
+	out(FCR, 1);
+	con.room = 0;
+	out(DATA, 'a');
+	cr_assert_eq(u.dev.ops->quiesce(&u.dev), 0);
+	con.room = 1;
+	cr_assert_eq(type("x"), 0);
+	con.guest->writable(con.guest);
+	cr_assert_eq(u.st.rx_count, 0);
+	cr_assert_eq(u.st.tx_count, 1);
+	u.dev.ops->resume(&u.dev);
+	cr_assert_eq(u.st.tx_count, 0);
+	cr_assert_gt(con.pulls, pulls);
+	cr_assert_eq(type("x"), 1);
+}
+
 Test(uart, restored_refuses_what_no_uart_can_be)
 {
 	static const struct {
