@@ -8,6 +8,7 @@
  */
 #include "vcpu.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -88,6 +89,44 @@ static void host_brand(uint32_t brand[CPUID_BRAND_WORDS])
 		host_cpuid(0x80000002 + i, brand + 4 * i);
 }
 
+/* What a guest can write and KVM keeps, but does not list (it lists what its
+ * own users asked for): the MTRRs, and TSC_AUX on some hosts. SDM volume 4. */
+static const struct {
+	uint32_t first, count;
+} unlisted_msrs[] = {
+	{ 0x200, 16 },	   /* IA32_MTRR_PHYSBASE0 .. PHYSMASK7 */
+	{ 0x250, 1 },	   /* IA32_MTRR_FIX64K_00000 */
+	{ 0x258, 2 },	   /* IA32_MTRR_FIX16K_80000, _A0000 */
+	{ 0x268, 8 },	   /* IA32_MTRR_FIX4K_C0000 .. F8000 */
+	{ 0x2ff, 1 },	   /* IA32_MTRR_DEF_TYPE */
+	{ 0xc0000103, 1 }, /* IA32_TSC_AUX */
+};
+#define UNLISTED_MAX 32
+
+static bool is_listed(const struct kvm_msr_list *l, uint32_t index)
+{
+	for (uint32_t i = 0; i < l->nmsrs; i++)
+		if (l->indices[i] == index)
+			return true;
+	return false;
+}
+
+/* `l` has room for UNLISTED_MAX more. */
+static void add_unlisted(struct kvm_msr_list *l)
+{
+	uint32_t most = l->nmsrs + UNLISTED_MAX;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(unlisted_msrs); i++)
+		for (uint32_t j = 0; j < unlisted_msrs[i].count; j++) {
+			uint32_t index = unlisted_msrs[i].first + j;
+
+			if (is_listed(l, index))
+				continue;
+			assert(l->nmsrs < most);
+			l->indices[l->nmsrs++] = index;
+		}
+}
+
 static int shared_lists(struct vcpu_shared *s, struct fail *why)
 {
 	struct kvm_msr_list probe = { .nmsrs = 0 };
@@ -114,12 +153,16 @@ static int shared_lists(struct vcpu_shared *s, struct fail *why)
 	r = kvm_get_msr_index_list(s->kvm_fd, &probe);
 	if (r < 0 && r != -E2BIG)
 		return fail_kvm(why, r, "KVM_GET_MSR_INDEX_LIST");
-	s->msrs = calloc(1, sizeof(*s->msrs) + probe.nmsrs * sizeof(uint32_t));
+	s->msrs = calloc(1, sizeof(*s->msrs) + (probe.nmsrs + UNLISTED_MAX) *
+						   sizeof(uint32_t));
 	if (!s->msrs)
 		return fail_kvm(why, -ENOMEM, "MSR list");
 	s->msrs->nmsrs = probe.nmsrs;
 	r = kvm_get_msr_index_list(s->kvm_fd, s->msrs);
-	return r < 0 ? fail_kvm(why, r, "KVM_GET_MSR_INDEX_LIST") : 0;
+	if (r < 0)
+		return fail_kvm(why, r, "KVM_GET_MSR_INDEX_LIST");
+	add_unlisted(s->msrs);
+	return 0;
 }
 
 int vcpu_shared_init(struct vcpu_shared *s, struct fail *why)

@@ -333,3 +333,57 @@ Test(vcpu, pvh_entry_passes_its_parameter_in_ebx)
 	cr_assert_eq(got, 0x1234);
 	stop();
 }
+
+static uint64_t msr(uint32_t index)
+{
+	_cleanup_free_ struct kvm_msrs *m =
+	    calloc(1, sizeof(*m) + sizeof(m->entries[0]));
+
+	m->nmsrs = 1;
+	m->entries[0].index = index;
+	cr_assert_eq(kvm_get_msrs(b.vcpu.fd, m), 1, "MSR %x", index);
+	return m->entries[0].data;
+}
+
+static void set_msr(uint32_t index, uint64_t data)
+{
+	_cleanup_free_ struct kvm_msrs *m =
+	    calloc(1, sizeof(*m) + sizeof(m->entries[0]));
+
+	m->nmsrs = 1;
+	m->entries[0].index = index;
+	m->entries[0].data = data;
+	cr_assert_eq(kvm_set_msrs(b.vcpu.fd, m), 1, "MSR %x", index);
+}
+
+/* Some that KVM lists and some that it does not. */
+Test(vcpu, reset_gives_the_msrs_of_power_on)
+{
+	static const struct {
+		uint32_t index;
+		uint64_t data;
+	} set[] = {
+		{ 0x174, 0x10 },	       /* SYSENTER_CS */
+		{ 0x277, 0 },		       /* PAT */
+		{ 0xc0000082, 0x1000 },	       /* LSTAR */
+		{ 0x200, 0x80000000 },	       /* MTRR_PHYSBASE0 */
+		{ 0x20e, 0x80000006 },	       /* MTRR_PHYSBASE7 */
+		{ 0x250, 0x0606060606060606 }, /* MTRR_FIX64K */
+		{ 0x26f, 0x0606060606060606 }, /* MTRR_FIX4K_F8000 */
+		{ 0x2ff, 0xc00 },	       /* MTRR_DEF_TYPE */
+	};
+	static const uint8_t code[] = { 0xf4 };
+	uint64_t before[ARRAY_SIZE(set)];
+
+	start(code, sizeof(code));
+	for (unsigned i = 0; i < ARRAY_SIZE(set); i++) {
+		before[i] = msr(set[i].index);
+		set_msr(set[i].index, set[i].data);
+		cr_assert_eq(msr(set[i].index), set[i].data);
+	}
+	cr_assert_eq(vcpu_reset(&b.vcpu, &b.why), 0, "%s", b.why.message);
+	for (unsigned i = 0; i < ARRAY_SIZE(set); i++)
+		cr_expect_eq(msr(set[i].index), before[i], "MSR %x is %lx",
+			     set[i].index, msr(set[i].index));
+	stop();
+}
