@@ -80,6 +80,8 @@ static int write_all(int fd, const void *data, size_t len)
  * so that the escape still works. */
 static void typed(struct session *s, uint8_t byte)
 {
+	static const char help[] =
+	    TERMINAL_HELP_TEXT("leave the console; the VM goes on");
 	uint8_t out[2] = { byte };
 	size_t n = 1;
 
@@ -89,8 +91,7 @@ static void typed(struct session *s, uint8_t byte)
 			s->detached = true;
 			return;
 		case TERMINAL_HELP:
-			write_all(STDOUT_FILENO, TERMINAL_HELP_TEXT,
-				  strlen(TERMINAL_HELP_TEXT));
+			write_all(STDOUT_FILENO, help, strlen(help));
 			return;
 		case TERMINAL_NONE:
 			break;

@@ -231,13 +231,23 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 
 /* ---- the VM's process ---- */
 
-static int be_the_vm(const struct vm_config *c, const struct vm_dir *d,
+static int be_the_vm(const struct run_args *a, const struct vm_dir *d,
 		     struct vm_files *f, struct fail *why)
 {
-	if (open_all(c, d, f, why))
+	int code;
+
+	if (open_all(&a->config, d, f, why))
 		return (int)why->code;
 	f->lock = d->lock;
-	return vm_run(c, f, why);
+	if (f->terminal && !a->quiet)
+		fprintf(stderr,
+			"tintype: %s: Enter ~. ends the VM, Enter ~? helps\n",
+			d->name);
+	code = vm_run(&a->config, f, why);
+	/* What ended it came in the middle of a line. */
+	if (f->terminal && code == EXIT_CANCELLED && !a->quiet)
+		fputs("\n", stderr);
+	return code;
 }
 
 /* Told to the parent as the line of JSON that it waits for; vm_run closes
@@ -284,7 +294,7 @@ static int detached(const struct run_args *a, const struct vm_dir *d,
 	if (leave_terminal(d, &why))
 		code = (int)why.code;
 	else
-		code = be_the_vm(&a->config, d, &f, &why);
+		code = be_the_vm(a, d, &f, &why);
 	if (why.message[0])
 		report(f.started, &why);
 	return code;
@@ -530,7 +540,7 @@ static int start(struct run_args *a, struct fail *why)
 		return (int)why->code;
 	memcpy(c->name, d.name, sizeof(c->name));
 	close(steal_fd(&vms));
-	code = a->detach ? detach(a, &d, why) : be_the_vm(c, &d, &f, why);
+	code = a->detach ? detach(a, &d, why) : be_the_vm(a, &d, &f, why);
 	vm_dir_close(&d);
 	return code;
 }

@@ -54,7 +54,8 @@ struct console {
 	struct console_output out;
 	struct console_input in;
 	struct ringlog log;
-	struct log_limit log_failed, out_failed, clients_refused;
+	struct log_limit log_failed, clients_refused;
+	atomic_bool out_told;
 	struct console_listener listener[CONSOLE_MAX_LISTEN];
 	struct console_client client[CONSOLE_MAX_CLIENTS];
 

@@ -78,7 +78,7 @@ static void in_end(struct console *c)
 
 static void show_help(struct console *c)
 {
-	static const char text[] = TERMINAL_HELP_TEXT;
+	static const char text[] = TERMINAL_HELP_TEXT("end the VM");
 	int fd = c->out.source.fd;
 	size_t at = 0;
 	ssize_t n = 1;

@@ -86,9 +86,12 @@ bool console_writable(int fd, int timeout_ms)
 
 static void out_gave_up(struct console *c, int err)
 {
-	log_guest(&c->out_failed, "console", "write output: %s; %s",
-		  strerror(err),
-		  c->out.pollable ? "going on without" : "bytes are lost");
+	/* Told once: the guest goes on, and nobody would see why it is mute. */
+	if (!atomic_exchange(&c->out_told, true))
+		log_warn("console",
+			 "write output: %s; the VM goes on: 'tintype logs' "
+			 "has what it prints",
+			 strerror(err));
 	console_count(c, &c->count.failed_writes, 1);
 	if (!c->out.pollable)
 		return;

@@ -33,11 +33,13 @@ void terminal_restore(void);
 enum terminal_action {
 	TERMINAL_NONE,
 	TERMINAL_DETACH, /* ~. */
-	TERMINAL_HELP,	 /* ~? : print TERMINAL_HELP_TEXT */
+	TERMINAL_HELP,	 /* ~? : print TERMINAL_HELP_TEXT(what ~. does) */
 };
 
-#define TERMINAL_HELP_TEXT                                                     \
-	"\r\n~.  leave the console\r\n~~  send one ~\r\n~?  this help\r\n"
+/* `dot` says what "~." does here: a string literal. */
+#define TERMINAL_HELP_TEXT(dot)                                                \
+	"\r\nafter Enter:\r\n~.  " dot "\r\n~~  type one ~\r\n~?  this "       \
+	"help\r\n"
 
 /* Where the user's typing is: all zero is the start of a line. */
 struct terminal_escape {

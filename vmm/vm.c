@@ -105,7 +105,9 @@ static void crash(struct vm *vm, int code, const char *reason, unsigned cpu,
 	if (machine_state(vm->machine) == MACHINE_RUNNING)
 		machine_pause(vm->machine);
 	fail_set(&vm->end, (enum exit_code)code, -EIO, vm->cfg->name,
-		 "'tintype logs' shows what the guest printed last",
+		 vm->files->out >= 0
+		     ? NULL
+		     : "'tintype logs' shows what the guest printed last",
 		 "%s (vCPU %u at 0x%" PRIx64 ")", text, cpu,
 		 machine_vcpu_rip(vm->machine, cpu));
 	end_vm(vm, code, reason);
@@ -182,7 +184,7 @@ static void on_signal(struct loop_source *s, uint32_t events)
 
 	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	snprintf(by, sizeof(by), "signal %u", info.ssi_signo);
+	snprintf(by, sizeof(by), "SIG%s", sigabbrev_np((int)info.ssi_signo));
 	killed(vm, by);
 }
 

@@ -155,9 +155,16 @@ static pid_t start_demo(void)
 
 Test(pty, run_when_the_escape_is_typed_restores)
 {
-	pid_t pid = start_demo();
+	pid_t pid = START("run", "--name", "vm", "--memory", "32M");
 
+	expect("Enter ~. ends the VM");
+	expect(PROMPT);
+	type("~?");
+	expect("~.  end the VM");
 	type("~.");
+	/* On a line of its own, below what was typed. */
+	expect("\n"
+	       "tintype: vm: ended by the terminal");
 	assert_exits(pid, 9);
 	assert_restored();
 }

@@ -56,6 +56,15 @@ demo() {
 	[[ $output == *"2 CPUs, 5120 MiB"* ]]
 }
 
+@test "run: output that nobody takes is told once, and is in the log" {
+	needs_kvm
+	run -0 sh -c '"$TINTYPE" run --name full --memory 32M --cmdline \
+		"run=\"echo one; echo two\"" < /dev/null 2>&1 > /dev/full'
+	[ "${#lines[@]}" = 1 ]
+	[[ $output == *"No space left on device"*"tintype logs"* ]]
+	[[ $("$TINTYPE" logs full) == *one*two* ]]
+}
+
 @test "run: input from a pipe reaches the guest" {
 	needs_kvm
 	run -9 timeout -s TERM 30 sh -c \
@@ -382,13 +391,13 @@ nobody_reaches_tmp() {
 
 @test "run: SIGHUP, SIGINT, SIGQUIT and SIGTERM end the VM with 9" {
 	needs_kvm
-	for signal in 1 2 3 15; do
+	for signal in HUP INT QUIT TERM; do
 		live_vm web
 		kill -$signal "$(pid_of)"
 		until_true none_runs
 		run -0 "$TINTYPE" inspect web
 		[[ $output == *"code: 9"* ]]
-		[[ $output == *"ended by signal $signal"* ]]
+		[[ $output == *"ended by SIG$signal"* ]]
 	done
 }
 

@@ -765,7 +765,7 @@ Test(console, help_goes_to_the_terminal_only)
 
 	start();
 	feed(m, "~?");
-	expect_from(m, TERMINAL_HELP_TEXT);
+	expect_from(m, TERMINAL_HELP_TEXT("end the VM"));
 	cr_assert_eq(guest.ngot, 0);
 }
 
