@@ -6,7 +6,7 @@
  *
  * All headers are read and judged before the first byte is placed. The file
  * may claim anything; only up to ELF_MAX_SEGMENTS program headers are looked
- * at, and notes in steps that each take at least a note's header.
+ * at, and ELF_MAX_NOTES bytes of notes in each: every note is a read or two.
  */
 #include <elf.h>
 #include <errno.h>
@@ -18,6 +18,8 @@
 #include "util.h"
 
 #define ELF_MAX_SEGMENTS 64
+/* Linux's have some hundred bytes. A sparse file could claim a terabyte. */
+#define ELF_MAX_NOTES KIB(64)
 /* xen/include/public/elfnote.h: where PVH enters, in 32-bit mode. */
 #define NOTE_PHYS32_ENTRY 18
 /* An ELF file has no place to say how much it takes (Linux cuts at 2047, as
@@ -189,6 +191,11 @@ static int elf_read_notes(struct elf *e, unsigned i)
 		return boot_fail(e->why, -ENOEXEC, e->b, BOOT_HINT_COPY,
 				 "truncated: the notes (%#lx bytes at %#lx) go "
 				 "past the end of the file",
+				 p->p_filesz, at);
+	if (p->p_filesz > ELF_MAX_NOTES)
+		return boot_fail(e->why, -ENOEXEC, e->b, BOOT_HINT_COPY,
+				 "%#lx bytes of notes at %#lx are more than "
+				 "any kernel has",
 				 p->p_filesz, at);
 	end = at + p->p_filesz;
 	while (!err && !e->has_pvh && at < end &&

@@ -448,6 +448,23 @@ Test(boot, elf_notes_without_end_are_walked_once)
 	cr_assert_eq(e.protocol, BOOT_LINUX64);
 }
 
+Test(boot, elf_with_a_sparse_terabyte_of_notes_is_refused)
+{
+	struct gmem m = make_ram(MIB(8));
+	struct elf_file f = elf_file();
+	int fd = memfd_create("sparse", 0);
+	struct boot_source s = source_of(
+	    (struct blob){ .fd = fd, .bytes = GIB(1024), .name = "sparse" });
+
+	f.eh.e_phnum = 3;
+	f.ph[NOTE].p_offset = PAGE_BYTES * 4;
+	f.ph[NOTE].p_filesz = GIB(1024) - f.ph[NOTE].p_offset;
+	cr_assert_eq(write(fd, &f, sizeof(f)), sizeof(f));
+	cr_assert_eq(ftruncate(fd, (off_t)GIB(1024)), 0);
+	expect_refused(&m, &s, -ENOEXEC, "bytes of notes");
+	close(fd);
+}
+
 /* A bzImage: boot sector, one setup sector, then the kernel part. */
 #define BZ_SETUP  1024
 #define BZ_KERNEL 8192
