@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -130,6 +131,8 @@ int cli_main(int argc, char *const *argv)
 
 	if (hold_standard_fds())
 		return EXIT_FAILED;
+	/* A limit on the size of files is a write that fails, not our end. */
+	signal(SIGXFSZ, SIG_IGN);
 	seed_json();
 	if (!word) {
 		verbs_print_overview(stderr);

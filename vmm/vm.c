@@ -195,6 +195,23 @@ static void on_fatal(int sig)
 	raise(sig); /* SA_RESETHAND: it ends us now */
 }
 
+/* Those that end a process which does not ask for them, so that the terminal is
+ * restored and state.json tells the end. What our parent had us ignore (nohup,
+ * a shell's background job) stays so: blocked, it would be told all the same.
+ */
+static void signals_that_end(sigset_t *set)
+{
+	const int ends[] = { SIGTERM, SIGINT,  SIGHUP,	SIGQUIT,
+			     SIGUSR1, SIGUSR2, SIGALRM, SIGXCPU };
+	struct sigaction now;
+
+	sigemptyset(set);
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
+		if (sigaction(ends[i], NULL, &now) == 0 &&
+		    now.sa_handler != SIG_IGN)
+			sigaddset(set, ends[i]);
+}
+
 static int setup_signals(struct vm *vm)
 {
 	const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
@@ -202,11 +219,7 @@ static int setup_signals(struct vm *vm)
 				       .sa_flags = SA_RESETHAND | SA_NODEFER };
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	signals_that_end(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (unsigned i = 0; vm->files->terminal && i < ARRAY_SIZE(fatal); i++)
 		sigaction(fatal[i], &end, NULL);

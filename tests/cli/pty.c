@@ -190,9 +190,10 @@ Test(pty, run_when_the_guest_crashes_restores_and_says_so)
 
 Test(pty, run_when_terminated_restores)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT,	 SIGHUP,  SIGQUIT,
+				       SIGUSR1, SIGUSR2, SIGALRM, SIGXCPU };
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
 		pid_t pid = start_demo();
 
 		kill(pid, signals[i]);
