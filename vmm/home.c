@@ -126,10 +126,16 @@ static int home_error(int err, const char *path, struct fail *why)
 	enum exit_code code = EXIT_FAILED;
 	const char *hint = "set TINTYPE_HOME to a directory of yours";
 
-	if (err == -EACCES || err == -EPERM || err == -EROFS)
+	if (err == -EACCES || err == -EPERM || err == -EROFS) {
 		code = EXIT_DENIED;
-	else if (err == -ENOSPC || err == -EDQUOT)
+	} else if (err == -ENOSPC || err == -EDQUOT) {
 		code = EXIT_NO_SPACE;
+		hint = "make room there, or set TINTYPE_HOME to another place";
+	} else if (err == -EMFILE || err == -ENFILE) {
+		hint = "allow more open files: ulimit -n";
+	} else if (err == -EFBIG) {
+		hint = "allow larger files: ulimit -f";
+	}
 	return fail_set(why, code, err, path, hint, "%s", strerror(-err));
 }
 
@@ -283,14 +289,18 @@ static void empty_dir(const struct vm_dir *d, bool lock_too)
 static int try_claim(int vms, const char *name, struct vm_dir *d,
 		     struct fail *why)
 {
+	bool made = mkdirat(vms, name, 0700) == 0;
 	struct flock l;
 	int err;
 
-	if (mkdirat(vms, name, 0700) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return home_error(-errno, name, why);
 	err = open_dir(vms, name, O_CREAT, d, why);
 	if (err == -ENOENT)
 		return -EAGAIN;
+	/* No room for its lock: nothing of it stays. */
+	if (err && made)
+		unlinkat(vms, name, AT_REMOVEDIR);
 	if (err)
 		return err;
 	err = lock_op(d->lock, F_OFD_SETLK, F_WRLCK, &l);
@@ -349,10 +359,26 @@ static int claim_made_up(int vms, struct vm_dir *d, struct fail *why)
 		else if (errno != EEXIST)
 			return home_error(-errno, name, why);
 	}
+	/* Gone only if it is empty: no lock could be made in it. */
+	if (err && err != -EBUSY)
+		unlinkat(vms, name, AT_REMOVEDIR);
 	if (err == -EBUSY)
 		fail_set(why, EXIT_CONFLICT, err, base, "give one with --name",
 			 "made-up names are used up");
 	return err;
+}
+
+/* The lock is held: nobody else claims it until the name is gone. */
+static int remove_claimed(int vms, const struct vm_dir *d, struct fail *why)
+{
+	empty_dir(d, true);
+	if (unlinkat(vms, d->name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == ENOTEMPTY || errno == EEXIST)
+		return fail_set(why, EXIT_FAILED, -errno, d->name,
+				"remove what you put there",
+				"files that are not ours are in its directory");
+	return home_error(-errno, d->name, why);
 }
 
 int home_claim(int vms, const char *name, bool keep, struct vm_dir *d,
@@ -372,25 +398,13 @@ int home_claim(int vms, const char *name, bool keep, struct vm_dir *d,
 	    (!keep &&
 	     pwrite(d->lock, lock_sweep, sizeof(lock_sweep) - 1, 0) < 0)) {
 		err = home_error(-errno, d->name, why);
+		(void)remove_claimed(vms, d, NULL);
 		vm_dir_close(d);
 	}
 	return err;
 }
 
 /* ---- ending ---- */
-
-/* The lock is held: nobody else claims it until the name is gone. */
-static int remove_claimed(int vms, const struct vm_dir *d, struct fail *why)
-{
-	empty_dir(d, true);
-	if (unlinkat(vms, d->name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-		return 0;
-	if (errno == ENOTEMPTY || errno == EEXIST)
-		return fail_set(why, EXIT_FAILED, -errno, d->name,
-				"remove what you put there",
-				"files that are not ours are in its directory");
-	return home_error(-errno, d->name, why);
-}
 
 int home_remove(int vms, const char *name, struct fail *why)
 {

@@ -43,3 +43,22 @@ load helper
 		(ulimit -f 0; exec "$TINTYPE" run < /dev/null) 2>&1 | cat'
 	[[ $output == "tintype: "*"File too large"* ]]
 }
+
+@test "hostile: however few files may be open, one line tells and nothing stays" {
+	needs_kvm
+	for n in {5..26}; do
+		run prlimit --nofile="$n" "$TINTYPE" run --memory 32M \
+			--cmdline 'run="exit 3"' < /dev/null
+		[ "$status" = 3 ] || [ "$status" = 1 ] || [ "$status" = 125 ]
+		[ "$status" = 3 ] || [[ $output == "tintype: "*"Too many open files"* ]]
+		[ "${#lines[@]}" = 1 ]
+	done
+	[ "$status" = 3 ]
+	"$TINTYPE" ps
+	run -0 ls "$TINTYPE_HOME/vms"
+	[ -z "$output" ]
+	run -1 bash -c '(ulimit -f 0; exec "$TINTYPE" run < /dev/null) 2>&1 |
+		cat; exit "${PIPESTATUS[0]}"'
+	run -0 ls "$TINTYPE_HOME/vms"
+	[ -z "$output" ]
+}
