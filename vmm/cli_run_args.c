@@ -83,7 +83,7 @@ static int append_init_args(struct run_args *a, const struct options *o,
 				"use at most 65535 bytes", "too long");
 	err = config_set_cmdline(&a->config, text, why);
 	if (err)
-		snprintf(why->object, sizeof(why->object), "run: %s", ours);
+		fail_about(why, "run: %s", ours);
 	return err;
 }
 

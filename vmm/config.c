@@ -424,8 +424,7 @@ int config_from_json(struct vm_config *c, const json_t *doc, struct fail *why)
 		int err = set_key(c, name, value, why);
 
 		if (err) {
-			snprintf(why->object, sizeof(why->object), "config: %s",
-				 name);
+			fail_about(why, "config: %s", name);
 			return err;
 		}
 	}

@@ -4,7 +4,51 @@
 #include "fail.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+
+/* The bytes of the UTF-8 character at s, or 0 where there is none (Unicode
+ * 15.0, table 3-7). */
+static unsigned utf8_bytes(const uint8_t *s)
+{
+	uint8_t low = 0x80, high = 0xbf;
+	unsigned n;
+
+	if (*s < 0x80)
+		return 1;
+	if (*s < 0xc2 || *s > 0xf4)
+		return 0;
+	n = *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : 4;
+	if (*s == 0xe0)
+		low = 0xa0;
+	else if (*s == 0xed)
+		high = 0x9f;
+	else if (*s == 0xf0)
+		low = 0x90;
+	else if (*s == 0xf4)
+		high = 0x8f;
+	if (s[1] < low || s[1] > high)
+		return 0;
+	for (unsigned i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+/* A path may be any bytes, and a text may have been cut inside of a character:
+ * JSON has no place for either. */
+static void only_utf8(char *text)
+{
+	uint8_t *s = (uint8_t *)text;
+
+	while (*s) {
+		unsigned n = utf8_bytes(s);
+
+		if (n == 0)
+			*s = '?';
+		s += n ? n : 1;
+	}
+}
 
 int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	     const char *hint, const char *fmt, ...)
@@ -19,7 +63,22 @@ int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	va_start(ap, fmt);
 	vsnprintf(f->message, sizeof(f->message), fmt, ap);
 	va_end(ap);
+	only_utf8(f->object);
+	only_utf8(f->message);
+	only_utf8(f->hint);
 	return err;
+}
+
+void fail_about(struct fail *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!f)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(f->object, sizeof(f->object), fmt, ap);
+	va_end(ap);
+	only_utf8(f->object);
 }
 
 const char *fail_code_name(enum exit_code code)

@@ -35,11 +35,16 @@ struct fail {
 /*
  * Fills `f` (which may be NULL) and returns `err`, so that a caller writes
  * `return fail_set(f, EXIT_DENIED, -EACCES, "/dev/kvm", "...", "...")`.
- * `hint` may be NULL. Texts that do not fit are cut.
+ * `hint` may be NULL. Texts that do not fit are cut; bytes that are no UTF-8
+ * become '?'.
  */
 int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	     const char *hint, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));
+
+/* Another object, for a caller who knows it better. */
+void fail_about(struct fail *f, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* "E_INTEGRITY" and so on, for --json. */
 const char *fail_code_name(enum exit_code code);

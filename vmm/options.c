@@ -210,9 +210,9 @@ int options_apply(const struct options *o, const struct options_table *t,
 			continue;
 		err = u->row->set(into, u->value, why);
 		if (err) {
-			snprintf(why->object, sizeof(why->object),
-				 "%s: --%s%s%s", t->verb, u->row->name,
-				 u->value ? " " : "", u->value ? u->value : "");
+			fail_about(why, "%s: --%s%s%s", t->verb, u->row->name,
+				   u->value ? " " : "",
+				   u->value ? u->value : "");
 			return err;
 		}
 	}

@@ -125,3 +125,44 @@ Test(fail, every_exit_code_has_a_name_of_its_own)
 					  fail_code_name(codes[j]));
 	cr_assert_str_eq(fail_code_name((enum exit_code)99), "E_FAILED");
 }
+
+Test(log, failure_with_bytes_that_are_no_utf8_is_text)
+{
+	static const struct {
+		const char *in, *out;
+	} t[] = {
+		{ "plain", "plain" },
+		{ "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80",
+		  "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
+		{ "\xff\xfe", "??" },
+		{ "a\x80z", "a?z" },
+		{ "\xc0\xaf", "??" },		/* overlong */
+		{ "\xe0\x9f\xbf", "???" },	/* overlong */
+		{ "\xed\xa0\x80", "???" },	/* a surrogate */
+		{ "\xf4\x90\x80\x80", "????" }, /* beyond Unicode */
+		{ "cut \xf0\x9f\x98", "cut ???" },
+		{ "cut \xe2\x82", "cut ??" },
+		{ "cut \xc3", "cut ?" },
+	};
+	struct fail f;
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		fail_set(&f, EXIT_FAILED, -EIO, t[i].in, t[i].in, "%s",
+			 t[i].in);
+		cr_expect_str_eq(f.object, t[i].out);
+		cr_expect_str_eq(f.message, t[i].out);
+		cr_expect_str_eq(f.hint, t[i].out);
+	}
+}
+
+Test(log, failure_cut_within_a_character_stays_text)
+{
+	char name[2 * sizeof(((struct fail *)0)->object) + 1];
+	struct fail f;
+
+	for (size_t i = 0; i + 1 < sizeof(name); i += 2)
+		memcpy(name + i, "\xc3\xa9", 3);
+	fail_set(&f, EXIT_FAILED, -EIO, name, NULL, "none");
+	cr_assert_eq(strlen(f.object), sizeof(f.object) - 1);
+	cr_assert_eq(f.object[sizeof(f.object) - 2], '?');
+}
