@@ -138,6 +138,23 @@ static int socket_error(int err, const char *path, struct fail *why)
 	return file_error(err, "socket", path, hint, why);
 }
 
+/* O_NONBLOCK, so that a named pipe that nobody reads cannot hold us up. */
+static int open_serial_file(const struct vm_config *c, struct vm_files *f,
+			    struct fail *why)
+{
+	f->out = open(c->serial_path,
+		      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+			  O_NONBLOCK,
+		      0600);
+	if (f->out >= 0)
+		return 0;
+	return file_error(-errno, "serial", c->serial_path,
+			  errno == ENXIO ? "if it is a named pipe, let a "
+					   "program read it first"
+					 : NULL,
+			  why);
+}
+
 static int open_serial(const struct vm_config *c, struct vm_files *f,
 		       struct fail *why)
 {
@@ -150,12 +167,7 @@ static int open_serial(const struct vm_config *c, struct vm_files *f,
 	case SERIAL_NONE:
 		return 0;
 	case SERIAL_FILE:
-		f->out = open(
-		    c->serial_path,
-		    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-		return f->out < 0 ? file_error(-errno, "serial", c->serial_path,
-					       NULL, why)
-				  : 0;
+		return open_serial_file(c, f, why);
 	case SERIAL_SOCKET:
 		f->console[1] = home_listen_path(c->serial_path);
 		return f->console[1] < 0
@@ -355,7 +367,7 @@ static int wait_started(const struct waiting *w, struct fail *why)
 				"its process ended before the guest ran");
 	doc = json_loads(line, 0, NULL);
 	error = json_object_get(doc, "error");
-	if (!error) {
+	if (json_is_true(json_object_get(doc, "ok"))) {
 		json_decref(doc);
 		return 0;
 	}

@@ -62,3 +62,27 @@ load helper
 	run -0 ls "$TINTYPE_HOME/vms"
 	[ -z "$output" ]
 }
+
+@test "hostile: a path in any bytes is told in JSON, and by a detached VM" {
+	path=/nowhere/$(printf 'é%.0s' {1..150})
+	run -3 --separate-stderr "$TINTYPE" run --json --kernel "$path"
+	[[ $stderr == '{"code":"E_NOT_FOUND","message":"No such file or directory"'* ]]
+	run -3 "$TINTYPE" run --detach --kernel "$path"
+	[[ $output == *": No such file or directory"* ]]
+	run -2 --separate-stderr "$TINTYPE" run --json --kernel $'\xff\xfe'
+	[[ $stderr == '{"code":"E_USAGE"'* ]]
+	run -3 --separate-stderr "$TINTYPE" inspect --json $'\xff\xfe'
+	[[ $stderr == '{"code":"E_NOT_FOUND"'* ]]
+}
+
+@test "hostile: a console file that is a pipe nobody reads" {
+	needs_kvm
+	mkfifo "$BATS_TEST_TMPDIR/fifo"
+	run -1 timeout 20 "$TINTYPE" run --serial "file=$BATS_TEST_TMPDIR/fifo"
+	[[ $output == *"fifo: No such device or address: "*"read it first" ]]
+	timeout 20 cat "$BATS_TEST_TMPDIR/fifo" > "$BATS_TEST_TMPDIR/got" &
+	until_true "$TINTYPE" run --memory 32M --cmdline 'run="flood 64"' \
+		--serial "file=$BATS_TEST_TMPDIR/fifo"
+	wait
+	[ "$(grep -c flood "$BATS_TEST_TMPDIR/got")" = 1024 ]
+}
