@@ -70,6 +70,18 @@ static bool takes_vm(const struct verb *v)
 	return v->operands && strstr(v->operands, "VM");
 }
 
+/* The command that lists those VMs which the verb can be used on. */
+static const char *list_of_vms(const struct verb *v)
+{
+	static const char *const live[] = { "console", "stop", "pause",
+					    "resume" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
+		if (!strcmp(v->name, live[i]))
+			return "tintype ps --quiet";
+	return "tintype ps --all --quiet";
+}
+
 static bool takes_file(const struct option_row *r)
 {
 	return r->argument &&
@@ -98,9 +110,13 @@ static void bash_verb(const struct verb *v, FILE *f)
 
 		if (!r->argument || r->optional)
 			continue;
-		fprintf(f, "\t\t--%s) ", r->name);
+		fprintf(f, "\t\t--%s", r->name);
+		if (r->letter)
+			fprintf(f, "|-%c", r->letter);
+		fputs(") ", f);
 		if (takes_file(r))
-			fputs("COMPREPLY=($(compgen -f -- \"$cur\")); "
+			fputs("compopt -o filenames 2>/dev/null; "
+			      "COMPREPLY=($(compgen -f -- \"$cur\")); "
 			      "return;;\n",
 			      f);
 		else
@@ -115,9 +131,8 @@ static void bash_verb(const struct verb *v, FILE *f)
 	print_operand_words(v, f);
 	fputs("'\n", f);
 	if (takes_vm(v))
-		fputs("\t\twords=\"$words $(tintype ps --all --quiet "
-		      "2>/dev/null)\"\n",
-		      f);
+		fprintf(f, "\t\twords=\"$words $(%s 2>/dev/null)\"\n",
+			list_of_vms(v));
 	fputs("\t\t;;\n", f);
 }
 
@@ -127,6 +142,10 @@ static void print_bash(FILE *f)
 	      "bash'\n_tintype() {\n"
 	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
 	      "\tlocal prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
+	      /* "--option=value" is three words to bash. */
+	      "\tif [ \"$cur\" = = ]; then\n\t\tcur=\n"
+	      "\telif [ \"$prev\" = = ]; then\n"
+	      "\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n\tfi\n"
 	      "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n"
 	      "\t\tCOMPREPLY=($(compgen -W '",
 	      f);
@@ -192,9 +211,8 @@ static void zsh_verb(const struct verb *v, FILE *f)
 	for (unsigned i = 0; i < v->noptions; i++)
 		zsh_option(&v->options[i], f);
 	if (takes_vm(v))
-		fputs(" \\\n\t\t\t'*:VM:($(tintype ps --all --quiet "
-		      "2>/dev/null))'",
-		      f);
+		fprintf(f, " \\\n\t\t\t'*:VM:($(%s 2>/dev/null))'",
+			list_of_vms(v));
 	else if (v->max) {
 		fputs(" \\\n\t\t\t'1:operand:(", f);
 		print_operand_words(v, f);
@@ -254,7 +272,7 @@ static void fish_operands(const struct verb *v, FILE *f)
 		fprintf(f, " %s", v->aliases[a]);
 	fputs("' -a '", f);
 	if (takes_vm(v))
-		fputs("(tintype ps --all --quiet 2>/dev/null)", f);
+		fprintf(f, "(%s 2>/dev/null)", list_of_vms(v));
 	else
 		print_operand_words(v, f);
 	fputs("'\n", f);

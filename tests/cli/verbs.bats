@@ -60,8 +60,14 @@ load helper
 	[ "$(complete tintype res)" = resume ]
 	[ "$(complete tintype run --mem)" = --memory ]
 	[ "$(complete tintype run --boot l)" = linux64 ]
+	[ "$(complete tintype run --boot = l)" = linux64 ]
+	[ "$(complete tintype run --on-reboot =)" = "restart exit" ]
+	[[ $(complete tintype run -k /et) == */etc* ]]
 	[ "$(complete tintype stop w)" = web ]
 	[ "$(complete tintype completion f)" = fish ]
+	"$TINTYPE" stop --kill web
+	[ "$(complete tintype stop w)" = "" ]
+	[ "$(complete tintype rm w)" = web ]
 	run -2 "$TINTYPE" completion tcsh
 }
 
