@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 #include "util.h"
@@ -51,17 +52,24 @@ static json_t *view_json(const struct vm_view *v)
 	return doc;
 }
 
-static void print_row(const struct vm_view *v)
+/* `exit_code`: with a column for it. */
+static void print_row(const struct vm_view *v, bool exit_code)
 {
 	char memory[CLI_SIZE_TEXT], age[32] = "-", pid[16] = "-";
+	const json_t *code = json_object_get(v->status, "code");
 
 	cli_size_text(memory, (uint64_t)number(v, "memory"));
 	if (v->alive && v->status) {
 		age_text(age, number(v, "uptime_ns"));
 		snprintf(pid, sizeof(pid), "%d", (int)number(v, "pid"));
 	}
-	printf("%-24s %-9s %8s %5d %8s %9s\n", v->name, v->state, pid,
+	printf("%-24s %-9s %8s %5d %8s %9s", v->name, v->state, pid,
 	       (int)number(v, "cpus"), memory, age);
+	if (exit_code && code)
+		printf(" %5d", (int)json_integer_value(code));
+	else if (exit_code)
+		printf(" %5s", "-");
+	putchar('\n');
 }
 
 struct listing {
@@ -87,7 +95,7 @@ static int list_one(void *ctx, struct vm_dir *d)
 	else if (l->array)
 		json_array_append_new(l->array, view_json(&v));
 	else
-		print_row(&v);
+		print_row(&v, l->all);
 	vm_view_free(&v);
 	return 0;
 }
@@ -103,8 +111,8 @@ int cli_ps(const struct options *o, struct fail *why)
 	if (options_has(o, "json"))
 		l.array = json_array();
 	else if (!l.quiet)
-		printf("%-24s %-9s %8s %5s %8s %9s\n", "NAME", "STATE", "PID",
-		       "CPUS", "MEMORY", "UPTIME");
+		printf("%-24s %-9s %8s %5s %8s %9s%s\n", "NAME", "STATE", "PID",
+		       "CPUS", "MEMORY", "UPTIME", l.all ? "  EXIT" : "");
 	if (vms >= 0) {
 		home_sweep(vms, 0, UINT32_MAX);
 		home_each(vms, list_one, &l);
@@ -122,14 +130,45 @@ static void print_text(const char *s)
 	putchar('\n');
 }
 
-static void print_value(const json_t *v)
+/* Bytes, times and dates as people say them; --json has the numbers. */
+static bool print_quantity(const char *key, json_int_t n)
+{
+	char text[32];
+	time_t date = (time_t)n;
+	struct tm tm;
+
+	if (!strcmp(key, "memory")) {
+		cli_size_text(text, (uint64_t)n);
+		printf("%s\n", text);
+	} else if (!strcmp(key, "uptime_ns")) {
+		age_text(text, n);
+		printf("%s\n", text);
+	} else if (!strcmp(key, "started") && gmtime_r(&date, &tm)) {
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
+		printf("%s\n", text);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void print_value(const char *key, const json_t *v)
 {
 	if (json_is_string(v))
 		print_text(json_string_value(v));
+	else if (json_is_integer(v) &&
+		 print_quantity(key, json_integer_value(v)))
+		;
 	else if (json_is_integer(v))
 		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(v));
 	else
 		printf("%s\n", json_is_true(v) ? "yes" : "no");
+}
+
+/* A text that says nothing, as the message of a good end. */
+static bool is_empty(const json_t *v)
+{
+	return json_is_string(v) && !json_string_length(v);
 }
 
 /* "name: value" rows; what is inside is indented below its name. */
@@ -141,13 +180,16 @@ static void print_tree(const json_t *doc, int depth)
 
 	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
 	{
-		printf("%*s%s:", depth * 2, "", key);
+		if (is_empty(value))
+			continue;
+		printf("%*s%s:", depth * 2, "",
+		       strcmp(key, "uptime_ns") ? key : "uptime");
 		if (json_is_object(value)) {
 			printf("\n");
 			print_tree(value, depth + 1);
 		} else if (!json_is_array(value)) {
 			printf(" ");
-			print_value(value);
+			print_value(key, value);
 		} else {
 			json_t *item;
 

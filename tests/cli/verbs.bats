@@ -121,7 +121,7 @@ load helper
 	[[ ${lines[1]} =~ ^web\ +running\ +[0-9]+\ +1\ +32M\ +[0-9]+s ]]
 	[ "${#lines[@]}" = 2 ]
 	run -0 "$TINTYPE" ls -a
-	[[ ${lines[1]} =~ ^old\ +ended\ +-\ +1\ +32M ]]
+	[[ ${lines[1]} =~ ^old\ +ended\ +-\ +1\ +32M\ +-\ +[0-9]+$ ]]
 	[ "${#lines[@]}" = 3 ]
 	run -0 "$TINTYPE" ps -aq
 	[ "$output" = "$(printf 'old\nweb')" ]
