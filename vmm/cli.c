@@ -129,8 +129,10 @@ int cli_main(int argc, char *const *argv)
 	const struct verb *v;
 	int code;
 
-	if (hold_standard_fds())
+	if (hold_standard_fds()) {
+		fprintf(stderr, "tintype: /dev/null: %s\n", strerror(errno));
 		return EXIT_FAILED;
+	}
 	/* A limit on the size of files is a write that fails, not our end. */
 	signal(SIGXFSZ, SIG_IGN);
 	seed_json();

@@ -264,7 +264,7 @@ static int be_the_vm(const struct run_args *a, const struct vm_dir *d,
 
 /* Told to the parent as the line of JSON that it waits for; vm_run closes
  * `started` when it has said {"ok":true}, and then vmm.log alone is told. */
-static void report(int started, const struct fail *why)
+static void tell_parent(int started, const struct fail *why)
 {
 	_cleanup_free_ char *text = NULL;
 	json_t *doc = json_pack("{s:{s:i, s:s, s:s, s:s}}", "error", "code",
@@ -275,18 +275,21 @@ static void report(int started, const struct fail *why)
 	json_decref(doc);
 	if (text && started >= 0)
 		dprintf(started, "%s\n", text);
-	cli_print_fail(why, false);
 }
 
 static int leave_terminal(const struct vm_dir *d, struct fail *why)
 {
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	_cleanup_close_ int log =
-	    vm_dir_open(d, "vmm.log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC);
+	_cleanup_close_ int log = -1;
 
-	if (null < 0 || log < 0)
-		return file_error(log < 0 ? log : -ENOENT, d->name, "vmm.log",
-				  NULL, why);
+	if (null < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, -errno, "/dev/null",
+				"a VM in the background needs it", "%s",
+				strerror(errno));
+	log =
+	    vm_dir_open(d, "vmm.log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC);
+	if (log < 0)
+		return file_error(log, d->name, "vmm.log", NULL, why);
 	if (setsid() < 0 || dup2(null, STDIN_FILENO) < 0 ||
 	    dup2(null, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
 		return file_error(-errno, d->name, "stdio", NULL, why);
@@ -303,12 +306,16 @@ static int detached(const struct run_args *a, const struct vm_dir *d,
 
 	f.started = started;
 	f.ready = ready;
-	if (leave_terminal(d, &why))
-		code = (int)why.code;
-	else
-		code = be_the_vm(a, d, &f, &why);
-	if (why.message[0])
-		report(f.started, &why);
+	/* Its stderr is still the parent's, who will say it. */
+	if (leave_terminal(d, &why)) {
+		tell_parent(f.started, &why);
+		return (int)why.code;
+	}
+	code = be_the_vm(a, d, &f, &why);
+	if (why.message[0]) {
+		tell_parent(f.started, &why);
+		cli_print_fail(&why, false);
+	}
 	return code;
 }
 

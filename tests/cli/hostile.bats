@@ -86,3 +86,12 @@ load helper
 	wait
 	[ "$(grep -c flood "$BATS_TEST_TMPDIR/got")" = 1024 ]
 }
+
+@test "hostile: a detached VM without /dev/null says so, once" {
+	needs_root
+	unshare -m true || skip "no mount namespaces here"
+	run -125 unshare -m sh -c \
+		'mount -t tmpfs none /dev && "$TINTYPE" run --detach'
+	[[ ${lines[0]} == "tintype: /dev/null: No such file or directory: "* ]]
+	[ "${#lines[@]}" = 1 ]
+}
