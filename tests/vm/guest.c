@@ -84,6 +84,38 @@ Test(guest, unmapped_accesses_read_ones_and_are_counted)
 	vmtest_fini(&t);
 }
 
+Test(guest, abuse_of_ports_and_addresses_harms_nobody)
+{
+	run(&(struct vmtest_config){ .guest = "abuse", .cpus = 2 }, GUEST_EXIT,
+	    0);
+	vmtest_fini(&t);
+}
+
+Test(guest, ends_of_two_cpus_at_once_are_one_end)
+{
+	static const struct {
+		const char *how;
+		enum guest_event first, second;
+	} c[] = {
+		{ "storm=er", GUEST_EXIT, GUEST_RESET },
+		{ "storm=pt", GUEST_PANIC, GUEST_TRIPLE_FAULT },
+		{ "storm=to", GUEST_TRIPLE_FAULT, GUEST_POWEROFF },
+		{ "storm=pe", GUEST_PANIC, GUEST_EXIT },
+	};
+
+	for (unsigned i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		vmtest_init(&t, &(struct vmtest_config){ .guest = "storm",
+							 .cpus = 2,
+							 .cmdline = c[i].how });
+		machine_run(t.machine);
+		while (vmtest_wait(&t) == GUEST_READY)
+			;
+		cr_expect(t.event == c[i].first || t.event == c[i].second,
+			  "%s: event %d", c[i].how, t.event);
+		vmtest_fini(&t);
+	}
+}
+
 Test(guest, string_io_moves_all_bytes)
 {
 	run(&(struct vmtest_config){ .guest = "stringio" }, GUEST_EXIT, 0);
