@@ -100,6 +100,11 @@ void loop_del(struct loop *l, struct loop_source *s)
 	if (s->added && s->events)
 		control(l, EPOLL_CTL_DEL, s, 0);
 	s->added = false;
+	/* Its memory may be used anew before this round's events are through.
+	 */
+	for (int i = 0; i < l->nbatch; i++)
+		if (l->batch[i].data.ptr == s)
+			l->batch[i].data.ptr = NULL;
 }
 
 /* The lock is held; true when the caller has to write to the eventfd, which
@@ -212,13 +217,16 @@ int loop_step(struct loop *l, int timeout_ms)
 	pthread_mutex_lock(&l->lock);
 	l->awake = true;
 	pthread_mutex_unlock(&l->lock);
-	for (int i = 0; i < n; i++) {
+	l->batch = ev;
+	l->nbatch = MAX(n, 0);
+	for (int i = 0; i < l->nbatch; i++) {
 		struct loop_source *s = ev[i].data.ptr;
 
 		/* An earlier handler may have deleted or muted it. */
-		if (s->added && s->events)
+		if (s && s->events)
 			s->ready(s, ev[i].events);
 	}
+	l->nbatch = 0;
 	run_tasks(l);
 	return 0;
 }

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct epoll_event;
+
 struct loop_source {
 	int fd; /* not owned; non-blocking, or read only as far as promised */
 	/* May come without cause: a read then gives EAGAIN. */
@@ -39,6 +41,8 @@ struct loop {
 	struct loop_source wake; /* an eventfd */
 	pthread_mutex_t lock;	 /* guards the task list and `awake` */
 	struct loop_task *first, **last;
+	struct epoll_event *batch; /* being handled; private to loop.c */
+	int nbatch;
 	bool awake; /* it will look at the list before it next sleeps */
 	atomic_bool quit;
 };

@@ -29,6 +29,7 @@ struct end {
 	unsigned calls;
 	uint32_t events;
 	struct end *victim; /* deleted by the handler */
+	int reuse_fd;	    /* not 0: and added again with this fd */
 	bool mute, leave;
 };
 
@@ -43,6 +44,10 @@ static void end_ready(struct loop_source *s, uint32_t events)
 		cr_assert_eq(read(s->fd, &c, 1), 1);
 	if (e->victim)
 		loop_del(&loop, &e->victim->s);
+	if (e->victim && e->reuse_fd) {
+		e->victim->s.fd = e->reuse_fd;
+		cr_assert_eq(loop_add(&loop, &e->victim->s), 0);
+	}
 	if (e->mute)
 		loop_set_events(&loop, s, 0);
 	if (e->leave)
@@ -310,4 +315,22 @@ Test(loop, quit_before_run_ends_it_and_it_can_run_again, .timeout = 60)
 	poke(&e);
 	cr_assert_eq(loop_run(&loop), 0);
 	cr_assert_eq(e.calls, 1);
+}
+
+/* Whichever of the two comes first re-uses the other one. */
+Test(loop, source_reused_in_its_round_gets_no_old_event)
+{
+	struct end a, b, quiet;
+
+	end_open(&a);
+	end_open(&b);
+	end_open(&quiet);
+	a.victim = &b;
+	b.victim = &a;
+	a.reuse_fd = b.reuse_fd = quiet.s.fd;
+	loop_del(&loop, &quiet.s);
+	cr_assert_eq(write(a.other, "x", 1), 1);
+	cr_assert_eq(write(b.other, "x", 1), 1);
+	cr_assert_eq(loop_step(&loop, 0), 0);
+	cr_assert_eq(a.calls + b.calls, 1);
 }
