@@ -16,8 +16,15 @@ enum guest_event {
 	GUEST_PANIC,	    /* pvpanic; value: the byte written */
 	GUEST_READY,	    /* "I am ready", once or often */
 	GUEST_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN; value: the vCPU */
-	GUEST_VCPU_FAILED,  /* KVM cannot go on; value: KVM's exit reason */
+	GUEST_VCPU_FAILED,  /* KVM cannot go on; value: GUEST_FAILED */
 };
+
+/* Of GUEST_VCPU_FAILED: the vCPU, and KVM's exit reason or KVM_RUN's errno. */
+#define GUEST_FAILED(cpu, reason)    ((uint32_t)(cpu) << 16 | (uint16_t)(reason))
+#define GUEST_FAILED_RUN(cpu, error) GUEST_FAILED(cpu, 0x8000 | (error))
+#define GUEST_FAILED_CPU(value)	     ((value) >> 16)
+#define GUEST_FAILED_BY_RUN(value)   ((value)&0x8000)
+#define GUEST_FAILED_WHY(value)	     ((value)&0x7fff)
 
 struct guest_events {
 	/* Any thread; never blocks. */

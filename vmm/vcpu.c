@@ -196,19 +196,18 @@ static int set_msrs(int fd, struct kvm_msrs *m)
 	return kvm_set_msrs(fd, m);
 }
 
-/* Applies `fn` to all entries, in calls of what KVM takes at once. Returns how
- * many it refused, whose data stay what they were, or -errno. */
-static int msrs_in_calls(int fd, struct kvm_msr_entry *e, uint32_t n,
+/* Applies `fn` to all `*n` entries, in calls of what KVM takes at once. Those
+ * that it refuses are taken out of the list. 0 or -errno. */
+static int msrs_in_calls(int fd, struct kvm_msr_entry *e, uint32_t *n,
 			 msrs_fn *fn)
 {
 	_cleanup_free_ struct kvm_msrs *m =
-	    calloc(1, sizeof(*m) + MIN(n, MSRS_A_CALL) * sizeof(*e));
-	int refused = 0;
+	    calloc(1, sizeof(*m) + MIN(*n, MSRS_A_CALL) * sizeof(*e));
 
 	if (!m)
 		return -ENOMEM;
-	for (uint32_t at = 0; at < n;) {
-		uint32_t part = MIN(n - at, MSRS_A_CALL);
+	for (uint32_t at = 0; at < *n;) {
+		uint32_t part = MIN(*n - at, MSRS_A_CALL);
 		int done;
 
 		m->nmsrs = part;
@@ -220,11 +219,11 @@ static int msrs_in_calls(int fd, struct kvm_msr_entry *e, uint32_t n,
 		at += (uint32_t)done;
 		if ((uint32_t)done < part) {
 			log_debug("vcpu", "MSR 0x%x is refused", e[at].index);
-			refused++;
-			at++;
+			*n -= 1;
+			memmove(e + at, e + at + 1, (*n - at) * sizeof(*e));
 		}
 	}
-	return refused;
+	return 0;
 }
 
 /* Remembers what a vCPU is when KVM has just made it: there is no other way
@@ -254,8 +253,7 @@ static int remember_power_on(struct vcpu *v)
 	    (r = kvm_get_lapic(v->fd, &s->lapic)) ||
 	    (r = kvm_get_vcpu_events(v->fd, &s->events)))
 		return r;
-	r = msrs_in_calls(v->fd, s->msr, s->nmsrs, kvm_get_msrs);
-	return MIN(r, 0);
+	return msrs_in_calls(v->fd, s->msr, &s->nmsrs, kvm_get_msrs);
 }
 
 /* Linux and KVM's own emulation expect both as firmware would leave them. */
@@ -265,10 +263,10 @@ static int set_firmware_msrs(int fd)
 		{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
 		{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
 	};
+	uint32_t taken = ARRAY_SIZE(e);
+	int r = msrs_in_calls(fd, e, &taken, set_msrs);
 
-	int r = msrs_in_calls(fd, e, ARRAY_SIZE(e), set_msrs);
-
-	return r > 0 ? -EINVAL : r;
+	return r == 0 && taken < ARRAY_SIZE(e) ? -EINVAL : r;
 }
 
 int vcpu_reset(struct vcpu *v, struct fail *why)
@@ -286,7 +284,7 @@ int vcpu_reset(struct vcpu *v, struct fail *why)
 	    (s->xcrs.nr_xcrs && (r = kvm_set_xcrs(v->fd, &s->xcrs))) ||
 	    (r = kvm_set_debugregs(v->fd, &s->debug)) ||
 	    (r = kvm_set_lapic(v->fd, &s->lapic)) ||
-	    (r = msrs_in_calls(v->fd, s->msr, s->nmsrs, set_msrs)) < 0 ||
+	    (r = msrs_in_calls(v->fd, s->msr, &s->nmsrs, set_msrs)) ||
 	    (r = kvm_set_vcpu_events(v->fd, &s->events)) ||
 	    (r = set_firmware_msrs(v->fd)))
 		return fail_kvm(why, r, "reset a vCPU");
@@ -472,7 +470,8 @@ static void dispatch(struct vcpu *v)
 		stop_for(v, GUEST_TRIPLE_FAULT, v->id);
 		break;
 	default:
-		stop_for(v, GUEST_VCPU_FAILED, v->run->exit_reason);
+		stop_for(v, GUEST_VCPU_FAILED,
+			 GUEST_FAILED(v->id, v->run->exit_reason));
 		break;
 	}
 }
@@ -494,7 +493,7 @@ static bool run_once(struct vcpu *v, int *r)
 	if (*r == -EAGAIN)
 		return true;
 	log_error("vcpu", "run vCPU %u: %s", v->id, strerror(-*r));
-	stop_for(v, GUEST_VCPU_FAILED, 0);
+	stop_for(v, GUEST_VCPU_FAILED, GUEST_FAILED_RUN(v->id, -*r));
 	return false;
 }
 

@@ -9,11 +9,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -97,19 +97,25 @@ static void end_vm(struct vm *vm, int code, const char *reason)
 }
 
 /* `cpu`: the vCPU that did it; 0 where that is not known. */
+#define NO_CPU UINT_MAX
+
 static void crash(struct vm *vm, int code, const char *reason, unsigned cpu,
 		  const char *text)
 {
+	char at[64] = "";
+
 	if (vm->ended)
 		return;
 	if (machine_state(vm->machine) == MACHINE_RUNNING)
 		machine_pause(vm->machine);
+	if (cpu != NO_CPU)
+		snprintf(at, sizeof(at), " (vCPU %u at 0x%" PRIx64 ")", cpu,
+			 machine_vcpu_rip(vm->machine, cpu));
 	fail_set(&vm->end, (enum exit_code)code, -EIO, vm->cfg->name,
 		 vm->files->out >= 0
 		     ? NULL
 		     : "'tintype logs' shows what the guest printed last",
-		 "%s (vCPU %u at 0x%" PRIx64 ")", text, cpu,
-		 machine_vcpu_rip(vm->machine, cpu));
+		 "%s%s", text, at);
 	end_vm(vm, code, reason);
 }
 
@@ -119,6 +125,7 @@ static void reboot(struct vm *vm)
 		end_vm(vm, EXIT_OK, "reboot");
 		return;
 	}
+	vm->ready = false;
 	/* A machine that was paused meanwhile stays paused. */
 	if (machine_reset(vm->machine, &vm->end) < 0)
 		end_vm(vm, EXIT_OWN_FAILURE, "failed");
@@ -142,7 +149,8 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		end_vm(vm, (int)(value & 0xff), "exit");
 		break;
 	case GUEST_PANIC:
-		crash(vm, EXIT_GUEST_CRASH, "panic", 0, "the guest panicked");
+		crash(vm, EXIT_GUEST_CRASH, "panic", NO_CPU,
+		      "the guest panicked");
 		break;
 	case GUEST_READY:
 		if (!vm->ready && vm->files->ready >= 0 &&
@@ -156,8 +164,11 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		break;
 	case GUEST_VCPU_FAILED:
 		snprintf(text, sizeof(text),
-			 "KVM cannot run the guest on: exit reason %u", value);
-		crash(vm, EXIT_OWN_FAILURE, "failed", 0, text);
+			 "KVM cannot run the guest on: %s %u",
+			 GUEST_FAILED_BY_RUN(value) ? "error" : "exit reason",
+			 GUEST_FAILED_WHY(value));
+		crash(vm, EXIT_OWN_FAILURE, "failed", GUEST_FAILED_CPU(value),
+		      text);
 		break;
 	}
 }
@@ -525,12 +536,8 @@ static void own_console(struct vm_files *f)
 int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
 {
 	struct vm vm = { .cfg = c, .files = f, .signals = { .fd = -1 } };
-	size_t seed = 0;
 	int r;
 
-	/* jansson would open a file for it, later. */
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) > 0)
-		json_object_seed(seed | 1);
 	own_console(f);
 	r = confine_process(f, why);
 	if (r < 0)
