@@ -327,12 +327,12 @@ struct waiting {
 	int started, ready;
 };
 
-static int now_ms(void)
+static int64_t now_ms(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int)((t.tv_sec % 1000000) * 1000 + t.tv_nsec / 1000000);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* The first line that comes, without its end; 0, or -EPIPE at the end. */
@@ -405,14 +405,15 @@ static int ended_early(const struct waiting *w, struct fail *why)
 
 static int wait_ready(const struct waiting *w, struct fail *why)
 {
-	int left = (int)w->a->wait_ready_s * 1000, end = now_ms() + left;
+	int64_t left = (int64_t)w->a->wait_ready_s * 1000;
+	const int64_t end = now_ms() + left;
 	struct pollfd p = { .fd = w->ready, .events = POLLIN };
 	char byte;
 
 	for (; left > 0; left = end - now_ms()) {
 		ssize_t n;
 
-		if (poll(&p, 1, left) <= 0)
+		if (poll(&p, 1, (int)MIN(left, 3600000)) <= 0)
 			continue;
 		n = read(w->ready, &byte, 1);
 		if (n < 0 && errno == EINTR)

@@ -258,17 +258,6 @@ static void listen_ready(struct loop_source *s, uint32_t events)
 
 /* ---- its life ---- */
 
-/* jansson would open /dev/urandom at its first object otherwise. */
-static int seed_hashes(void)
-{
-	uint32_t seed;
-
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		return -EAGAIN;
-	json_object_seed(seed | 1);
-	return 0;
-}
-
 static int start_listening(struct control *c)
 {
 	int flags = fcntl(c->listen.fd, F_GETFL);
@@ -298,8 +287,7 @@ int control_create(struct control **out, struct loop *l, int listen_fd,
 					  .events = EPOLLIN };
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		c->client[i] = (struct client){ .source.fd = -1, .control = c };
-	if ((r = seed_hashes()) ||
-	    (r = loop_timer_init(l, &c->accept_again, accept_again)) ||
+	if ((r = loop_timer_init(l, &c->accept_again, accept_again)) ||
 	    (r = start_listening(c))) {
 		control_destroy(c);
 		return r;

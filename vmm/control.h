@@ -49,7 +49,8 @@ struct control_op {
 struct control;
 
 /* Takes listen_fd over, also when it fails. Before the sandbox is closed. The
- * process must ignore SIGPIPE. 0 or -errno. */
+ * process must ignore SIGPIPE and have seeded jansson (json_object_seed), which
+ * else opens a file at its first object. 0 or -errno. */
 int control_create(struct control **out, struct loop *l, int listen_fd,
 		   const struct control_op *ops, unsigned nops, void *ctx);
 

@@ -78,8 +78,8 @@ int gmem_fill(struct gmem *m, gpa_t a, uint8_t byte, size_t len);
 void *gmem_borrow(struct gmem *m, gpa_t a, size_t len);
 void gmem_return(struct gmem *m, gpa_t a, size_t written);
 
-/* Whether any page of our own marks is set; and the marks of 64 pages of RAM
- * space, taken and cleared in one step, for the capture engine. */
+/* Our own marks of 64 pages of RAM space, taken and cleared in one step, for the
+ * capture engine; 0 beyond the end. */
 uint64_t gmem_take_marks(struct gmem *m, uint64_t word);
 
 #endif

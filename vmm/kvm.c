@@ -105,11 +105,6 @@ int kvm_run(int vcpu)
 	return call_value(vcpu, KVM_RUN, 0);
 }
 
-int kvm_get_tsc_khz(int vcpu)
-{
-	return call_value(vcpu, KVM_GET_TSC_KHZ, 0);
-}
-
 size_t kvm_xsave_bytes(int vm)
 {
 	int bytes = kvm_check_extension(vm, KVM_CAP_XSAVE2);

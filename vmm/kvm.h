@@ -65,6 +65,5 @@ int kvm_set_vcpu_events(int vcpu, const struct kvm_vcpu_events *e);
 /* How many entries, counted from the first, were read or set. */
 int kvm_get_msrs(int vcpu, struct kvm_msrs *m);
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *m);
-int kvm_get_tsc_khz(int vcpu); /* kHz */
 
 #endif
