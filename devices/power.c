@@ -123,6 +123,16 @@ void power_button(struct power *p)
 	notify(p, PLATFORM_EVENT_POWER_BUTTON);
 }
 
+bool power_button_again(struct power *p)
+{
+	_locked_(&p->dev.lock);
+
+	if (!(p->st.pending & PLATFORM_EVENT_POWER_BUTTON))
+		return false;
+	irq_pulse(&p->irq);
+	return true;
+}
+
 void power_notify_vmgenid(struct power *p)
 {
 	notify(p, PLATFORM_EVENT_VMGENID);

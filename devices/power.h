@@ -33,6 +33,11 @@ void power_init(struct power *p, const char *name, struct irq irq,
 /* The event becomes pending and the GED's interrupt is pulsed, also when it is
  * pending already: an edge that came before the guest listened is lost. */
 void power_button(struct power *p);
+
+/* Pulses the interrupt again for a press that the guest has not read; false
+ * when there is none. */
+bool power_button_again(struct power *p);
+
 void power_notify_vmgenid(struct power *p);
 
 #endif

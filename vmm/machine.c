@@ -516,6 +516,12 @@ void machine_power_button(struct machine *m)
 	power_button(&m->power);
 }
 
+bool machine_power_button_again(struct machine *m)
+{
+	assert(m->state == MACHINE_RUNNING);
+	return power_button_again(&m->power);
+}
+
 /* ---- looking ---- */
 
 uint64_t machine_vcpu_rip(struct machine *m, unsigned id)

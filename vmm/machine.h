@@ -76,6 +76,10 @@ int machine_reset(struct machine *m, struct fail *why);
 /* The user presses the power button. RUNNING. */
 void machine_power_button(struct machine *m);
 
+/* Tells the guest once more of a press that it has not noticed; false when
+ * there is none. RUNNING. */
+bool machine_power_button_again(struct machine *m);
+
 enum machine_state machine_state(const struct machine *m);
 const char *machine_state_name(enum machine_state s);
 

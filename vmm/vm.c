@@ -38,7 +38,7 @@ struct vm {
 	struct machine *machine;
 	struct boot_source src;
 	struct loop_source signals;
-	struct loop_timer settled;
+	struct loop_timer settled, button;
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	time_t started;	     /* wall clock, for people */
 	bool ready, ended;
@@ -333,6 +333,19 @@ static int op_resume(void *ctx, json_t *args, json_t **result, struct fail *why)
 	return 0;
 }
 
+/* The interrupt is an edge: a guest that was not listening yet, since it was
+ * still booting, would never hear of a press that was told once. */
+#define BUTTON_NS 200000000
+
+static void on_button(struct loop_timer *t)
+{
+	struct vm *vm = container_of(t, struct vm, button);
+
+	if (machine_state(vm->machine) != MACHINE_RUNNING ||
+	    machine_power_button_again(vm->machine))
+		loop_timer_set(t, BUTTON_NS);
+}
+
 static int op_stop(void *ctx, json_t *args, json_t **result, struct fail *why)
 {
 	struct vm *vm = ctx;
@@ -342,6 +355,7 @@ static int op_stop(void *ctx, json_t *args, json_t **result, struct fail *why)
 				"resume it first, or use --kill",
 				"is paused and cannot power off");
 	machine_power_button(vm->machine);
+	loop_timer_set(&vm->button, BUTTON_NS);
 	return 0;
 }
 
@@ -479,6 +493,8 @@ static int launch(struct vm *vm, struct fail *why)
 	int r;
 
 	r = loop_timer_init(&vm->loop, &vm->settled, on_settled);
+	if (r == 0)
+		r = loop_timer_init(&vm->loop, &vm->button, on_button);
 	if (r < 0)
 		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
 				"make a timer: %s", strerror(-r));
@@ -514,6 +530,7 @@ static void tear_down(struct vm *vm)
 	if (vm->signals.fd >= 0)
 		close(vm->signals.fd);
 	loop_timer_fini(&vm->loop, &vm->settled);
+	loop_timer_fini(&vm->loop, &vm->button);
 	loop_fini(&vm->loop);
 	if (vm->files->kvm >= 0)
 		close(vm->files->kvm);

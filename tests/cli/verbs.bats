@@ -180,6 +180,14 @@ load helper
 	[[ $output == *"reason: poweroff"* ]]
 }
 
+@test "stop: a press while the guest still boots is not lost" {
+	needs_kvm
+	for i in 1 2 3 4 5 6; do
+		"$TINTYPE" run --detach --name boots --cpus 4
+		run -0 "$TINTYPE" stop --timeout 60 boots
+	done
+}
+
 @test "stop: a guest that does not listen is 9, and --kill ends it" {
 	needs_kvm
 	live_vm web

@@ -118,6 +118,20 @@ Test(power, each_event_pulses_the_interrupt_also_when_pending)
 	cr_assert_eq(read_events(), PLATFORM_EVENT_POWER_BUTTON);
 }
 
+Test(power, button_again_pulses_until_the_press_is_read)
+{
+	cr_assert(!power_button_again(&power));
+	power_notify_vmgenid(&power);
+	cr_assert(!power_button_again(&power));
+	cr_assert_eq(power.irq.raised, 1);
+	power_button(&power);
+	cr_assert(power_button_again(&power));
+	cr_assert_eq(power.irq.raised, 3);
+	read_events();
+	cr_assert(!power_button_again(&power));
+	cr_assert_eq(power.irq.raised, 3);
+}
+
 Test(power, events_are_read_whole_or_not_at_all)
 {
 	uint8_t v;
