@@ -84,11 +84,32 @@ static const char *verb_word(void *ctx, unsigned i)
 	return i < nverbs ? verbs[i].name : NULL;
 }
 
+/* What other programs call what we have under another name. */
+static const char *foreign_verb(const char *word)
+{
+	static const struct {
+		const char *theirs, *ours;
+	} words[] = {
+		{ "create", "run --detach" }, { "destroy", "stop --kill" },
+		{ "dominfo", "inspect" },     { "info", "inspect" },
+		{ "kill", "stop --kill" },    { "prune", "rm --all" },
+		{ "show", "inspect" },	      { "start", "run --detach" },
+		{ "status", "ps" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(words[i].theirs, word))
+			return words[i].ours;
+	return NULL;
+}
+
 static int unknown_verb(const char *word, struct fail *why)
 {
-	const char *near = options_nearest(word, verb_word, NULL);
+	const char *near = foreign_verb(word);
 	char hint[64];
 
+	if (!near)
+		near = options_nearest(word, verb_word, NULL);
 	if (near)
 		snprintf(hint, sizeof(hint), "did you mean '%s'?", near);
 	else

@@ -28,6 +28,12 @@ int cli_help(const struct options *o, struct fail *why)
 	return cli_flush(EXIT_OK, why);
 }
 
+#ifdef __clang__
+#define COMPILER __VERSION__ /* names itself */
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 int cli_version(const struct options *o, struct fail *why)
 {
 	struct sandbox_report r;
@@ -36,7 +42,7 @@ int cli_version(const struct options *o, struct fail *why)
 	if (options_has(o, "json"))
 		return cli_print_json(json_pack("{s:s, s:s, s:b}", "version",
 						TINTYPE_VERSION, "compiler",
-						__VERSION__, "sandboxed",
+						COMPILER, "sandboxed",
 						(int)r.filters),
 				      why);
 	printf("tintype %s%s\n", TINTYPE_VERSION,

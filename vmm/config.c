@@ -393,7 +393,9 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	const struct key *k = find_key(name);
 
 	if (!k)
-		return bad(why, "see 'tintype run --dry-run' for the keys",
+		return bad(why,
+			   "use name, kernel, initrd, cmdline, boot, memory, "
+			   "cpus, serial, share_console, on_reboot",
 			   "unknown key");
 	if (json_is_string(value))
 		return k->set(c, json_string_value(value), why);

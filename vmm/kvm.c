@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "util.h"
 
@@ -14,6 +15,10 @@
 	"that virtualisation is on in the firmware"
 #define GROUP_HINT                                                             \
 	"join its group with 'sudo usermod -aG kvm $USER' and log in again"
+#define OWNER_HINT                                                             \
+	"only root may open it: give it to a group with 'sudo chown "          \
+	"root:kvm /dev/kvm && sudo chmod 660 /dev/kvm', and join that with "   \
+	"'sudo usermod -aG kvm $USER'"
 
 static int call(int fd, unsigned long nr, const void *arg)
 {
@@ -29,6 +34,17 @@ static int call_value(int fd, unsigned long nr, unsigned long arg)
 	return r < 0 ? -errno : r;
 }
 
+/* What lets this user in depends on whom the device lets in at all. */
+static const char *denied_hint(void)
+{
+	struct stat st;
+
+	if (stat("/dev/kvm", &st) == 0 &&
+	    (st.st_gid == 0 || (st.st_mode & 060) != 060))
+		return OWNER_HINT;
+	return GROUP_HINT;
+}
+
 int kvm_open(struct fail *why)
 {
 	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -36,7 +52,7 @@ int kvm_open(struct fail *why)
 
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return fail_set(why, EXIT_DENIED, -errno, "/dev/kvm",
-				GROUP_HINT, "permission denied");
+				denied_hint(), "permission denied");
 	if (fd < 0)
 		return fail_set(why, EXIT_OWN_FAILURE, -errno, "/dev/kvm",
 				LOAD_HINT, "%s", strerror(errno));

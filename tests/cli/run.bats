@@ -148,7 +148,7 @@ demo() {
 	[[ $output == "tintype: config: line 2"* ]]
 	echo '{"memroy":"1G"}' > b.json
 	run -2 "$TINTYPE" run --config b.json
-	[[ $output == "tintype: config: memroy: unknown key"* ]]
+	[[ $output == "tintype: config: memroy: unknown key: use name, "* ]]
 	head -c 70000 /dev/zero > c.json
 	run ! "$TINTYPE" run --config c.json
 	[[ $output == *"config c.json: File too large"* ]]

@@ -9,6 +9,8 @@ load helper
 	[[ $output == "usage: tintype VERB"* ]]
 	run -2 "$TINTYPE" rnu
 	[ "$output" = "tintype: rnu: unknown verb: did you mean 'run'?" ]
+	run -2 "$TINTYPE" kill web
+	[ "$output" = "tintype: kill: unknown verb: did you mean 'stop --kill'?" ]
 	run -2 "$TINTYPE" ps extra
 }
 
