@@ -193,6 +193,8 @@ load helper
 @test "stop: a guest that does not listen is 9, and --kill ends it" {
 	needs_kvm
 	live_vm web
+	# "ready" is before it: under load a press came between.
+	until_true log_has web spinning
 	run -9 "$TINTYPE" stop --timeout 1 web
 	[[ $output == *"did not power off within 1 s"*"--kill" ]]
 	[ "$("$TINTYPE" ps --quiet)" = web ]
