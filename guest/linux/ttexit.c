@@ -7,6 +7,7 @@
  * Needs CAP_SYS_RAWIO (root) for ioperm(2); kernels without /dev/port allow
  * this too.
  */
+#include <asm/ioctls.h>
 #include <asm/unistd.h>
 
 #include "platform.h"
@@ -48,6 +49,15 @@ static int equal(const char *a, const char *b)
 	return *a == *b;
 }
 
+/* What was printed is still on its way out of the kernel's buffer when the
+ * printing program ends; the machine must not end before it. tcdrain(3) of
+ * stdout and stderr, and no matter if they are no terminals. */
+static void drain(void)
+{
+	syscall3(__NR_ioctl, 1, TCSBRK, 1);
+	syscall3(__NR_ioctl, 2, TCSBRK, 1);
+}
+
 /* 0 to 255, or -1. */
 static int code_of(const char *s)
 {
@@ -83,6 +93,7 @@ static __attribute__((used)) _Noreturn void ttexit_main(const long *stack)
 		leave(0);
 	}
 	if (argc == 3 && equal(argv[1], "exit") && code_of(argv[2]) >= 0) {
+		drain();
 		out_byte(PLATFORM_EXIT_PORT, (unsigned char)code_of(argv[2]));
 		leave(1); /* we came back: nothing listens at that port */
 	}
