@@ -113,30 +113,25 @@ static void check_caps(struct doctor *d)
 	     kvm_check_extension(d->kvm, KVM_CAP_MAX_VCPUS));
 }
 
-static bool exists(const char *path)
-{
-	return access(path, F_OK) == 0;
-}
-
 /* Which module serves /dev/kvm. A software one emulates what the processor
  * cannot run unprivileged. */
 static void check_back_end(struct doctor *d)
 {
+	const char *name = kvm_back_end();
+
 	if (d->kvm < 0)
 		return;
-	if (exists("/sys/module/kvm_intel"))
-		find(d, GOOD, "back end", NULL, "kvm-intel: hardware");
-	else if (exists("/sys/module/kvm_amd"))
-		find(d, GOOD, "back end", NULL, "kvm-amd: hardware");
-	else if (exists("/sys/module/kvm_pvm"))
+	if (!name)
+		find(d, NOTE, "back end", NULL,
+		     "no module that we know: built in, or another");
+	else if (!strcmp(name, KVM_PVM))
 		find(d, NOTE, "back end",
 		     "use the demo guest here; Linux wants kvm-intel or "
 		     "kvm-amd",
-		     "kvm-pvm: software; stock Linux kernels do not boot on "
-		     "it");
+		     KVM_PVM
+		     ": software; stock Linux kernels do not boot on it");
 	else
-		find(d, NOTE, "back end", NULL,
-		     "no module that we know: built in, or another");
+		find(d, GOOD, "back end", NULL, "%s: hardware", name);
 }
 
 /* ---- the host ---- */
@@ -174,7 +169,7 @@ static void check_home(struct doctor *d)
 
 static void check_proc(struct doctor *d)
 {
-	if (exists("/proc/self/fd"))
+	if (access("/proc/self/fd", F_OK) == 0)
 		find(d, GOOD, "/proc", NULL, "mounted");
 	else
 		find(d, BAD, "/proc", "mount -t proc proc /proc",

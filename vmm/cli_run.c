@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "kvm.h"
+#include "log.h"
 #include "util.h"
 
 /* So many dead directories of unnamed VMs may lie about, and as many are looked
@@ -103,6 +104,21 @@ static int open_images(const struct vm_config *c, struct vm_files *f,
 			return f->initrd;
 	}
 	return 0;
+}
+
+/* It would be silent for ever, and nobody would know why. */
+static void warn_of_pvm(const struct vm_config *c, int kernel)
+{
+	const char *back_end = kernel >= 0 ? kvm_back_end() : NULL;
+	char magic[4];
+
+	/* "HdrS" at 0x202 is a bzImage (Documentation/x86/boot.rst). */
+	if (back_end && !strcmp(back_end, KVM_PVM) &&
+	    pread(kernel, magic, sizeof(magic), 0x202) == sizeof(magic) &&
+	    !memcmp(magic, "HdrS", sizeof(magic)))
+		log_warn(c->kernel, "stock Linux kernels do not boot on this "
+				    "host's " KVM_PVM
+				    ": 'tintype doctor' says more");
 }
 
 /* RAM is reserved, not taken, so more of it than the host has would only fail
@@ -238,7 +254,10 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	    (err = open_share(c, f, why)))
 		return err;
 	f->kvm = kvm_open(why);
-	return f->kvm < 0 ? f->kvm : 0;
+	if (f->kvm < 0)
+		return f->kvm;
+	warn_of_pvm(c, f->kernel);
+	return 0;
 }
 
 /* ---- the VM's process ---- */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 #include <sys/stat.h>
 
 #include "util.h"
@@ -63,6 +64,15 @@ int kvm_open(struct fail *why)
 				"KVM API version %d, not %d", version,
 				KVM_API_VERSION);
 	return steal_fd(&fd);
+}
+
+const char *kvm_back_end(void)
+{
+	if (!access("/sys/module/kvm_intel", F_OK))
+		return "kvm-intel";
+	if (!access("/sys/module/kvm_amd", F_OK))
+		return "kvm-amd";
+	return access("/sys/module/kvm_pvm", F_OK) ? NULL : KVM_PVM;
 }
 
 int kvm_check_extension(int kvm_or_vm, int cap)

@@ -21,6 +21,11 @@
  * telling how to get it. */
 int kvm_open(struct fail *why);
 
+/* The kernel module that makes /dev/kvm here: "kvm-intel", "kvm-amd", KVM_PVM;
+ * NULL when it is none that we know (or built in). */
+#define KVM_PVM "kvm-pvm"
+const char *kvm_back_end(void);
+
 /* System */
 int kvm_check_extension(int kvm_or_vm, int cap); /* its value; 0: absent */
 int kvm_create_vm(int kvm);			 /* the fd */

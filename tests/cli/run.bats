@@ -407,3 +407,14 @@ nobody_reaches_tmp() {
 		--cmdline "run=\"flood 200; exit 3\"" \
 		< /dev/null > "$BATS_TEST_TMPDIR/out"'
 }
+
+# A back end that cannot run it must not leave its user before a mute terminal.
+@test "run: a bzImage on kvm-pvm comes with a warning" {
+	needs_kvm
+	"$TINTYPE" doctor | grep -q kvm-pvm || skip "this back end runs Linux"
+	head -c 2048 /dev/zero >"$BATS_TEST_TMPDIR/k"
+	printf HdrS | dd of="$BATS_TEST_TMPDIR/k" bs=1 seek=514 conv=notrunc \
+		2>/dev/null
+	run "$TINTYPE" run --kernel "$BATS_TEST_TMPDIR/k"
+	[[ $output == *"do not boot on this host's kvm-pvm"* ]]
+}
