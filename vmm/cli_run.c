@@ -116,9 +116,9 @@ static void warn_of_pvm(const struct vm_config *c, int kernel)
 	if (back_end && !strcmp(back_end, KVM_PVM) &&
 	    pread(kernel, magic, sizeof(magic), 0x202) == sizeof(magic) &&
 	    !memcmp(magic, "HdrS", sizeof(magic)))
-		log_warn(c->kernel, "stock Linux kernels do not boot on this "
-				    "host's " KVM_PVM
-				    ": 'tintype doctor' says more");
+		log_warn(c->kernel,
+			 "stock Linux kernels do not boot on this "
+			 "host's " KVM_PVM ": 'tintype doctor' says more");
 }
 
 /* RAM is reserved, not taken, so more of it than the host has would only fail

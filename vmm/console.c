@@ -42,7 +42,6 @@ int console_create(struct console **out, struct loop *l,
 		return -ENOMEM;
 	c->loop = l;
 	c->cfg = *cfg;
-	c->owner = geteuid();
 	c->out.source.fd = c->in.source.fd = -1;
 	for (unsigned i = 0; i < CONSOLE_MAX_CLIENTS; i++)
 		c->client[i].source.fd = -1;
@@ -70,7 +69,7 @@ void console_destroy(struct console *c)
 	loop_del(c->loop, &c->out.source);
 	loop_del(c->loop, &c->in.source);
 	for (unsigned i = 0; i < CONSOLE_MAX_LISTEN; i++)
-		loop_del(c->loop, &c->listener[i].source);
+		listener_fini(&c->listener[i].listener);
 	for (unsigned i = 0; i < CONSOLE_MAX_CLIENTS; i++)
 		if (c->client[i].source.fd >= 0)
 			console_client_close(c, &c->client[i]);

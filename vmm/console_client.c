@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "peer.h"
 #include "util.h"
 
 void console_client_close(struct console *c, struct console_client *k)
@@ -161,29 +160,15 @@ static int client_add(struct console *c, int fd)
 	return err;
 }
 
-static void listener_ready(struct loop_source *s, uint32_t events)
+static void connected(struct listener *l, int fd, bool allowed)
 {
 	struct console *c =
-	    container_of(s, struct console_listener, source)->con;
-	_cleanup_close_ int fd =
-	    accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	int err;
+	    container_of(l, struct console_listener, listener)->con;
+	int err = allowed ? client_add(c, fd) : -EPERM;
 
-	if (fd < 0) {
-		/* It would be reported for ever. */
-		if (errno != EAGAIN && errno != EINTR &&
-		    errno != ECONNABORTED) {
-			log_error("console", "accept: %s; no more clients",
-				  strerror(errno));
-			loop_del(c->loop, s);
-		}
+	if (!err)
 		return;
-	}
-	err = peer_allowed(fd, c->owner) ? client_add(c, fd) : -EPERM;
-	if (!err) {
-		steal_fd(&fd);
-		return;
-	}
+	close(fd);
 	console_count(c, &c->count.refused_clients, 1);
 	log_guest(&c->clients_refused, "console", "connect client: %s",
 		  strerror(-err));
@@ -191,14 +176,8 @@ static void listener_ready(struct loop_source *s, uint32_t events)
 
 int console_listen(struct console *c, struct console_listener *l, int fd)
 {
-	int flags;
-
 	l->con = c;
-	l->source = (struct loop_source){ fd, listener_ready, EPOLLIN, false };
 	if (fd < 0)
 		return 0;
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
-		return -errno;
-	return loop_add(c->loop, &l->source);
+	return listener_init(&l->listener, c->loop, fd, "console", connected);
 }

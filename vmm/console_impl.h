@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "console.h"
+#include "listener.h"
 #include "log.h"
 #include "ringlog.h"
 #include "terminal.h"
@@ -39,7 +40,7 @@ struct console_client {
 };
 
 struct console_listener {
-	struct loop_source source;
+	struct listener listener;
 	struct console *con;
 };
 
@@ -47,7 +48,6 @@ struct console {
 	struct loop *loop;
 	struct console_config cfg;
 	struct console_guest *guest;
-	uid_t owner;		 /* whose clients are taken */
 	struct loop_task drain;	 /* output */
 	struct loop_timer lazy;	 /* drains what the log alone waits for */
 	struct loop_task refill; /* input */

@@ -26,13 +26,11 @@
 #include <unistd.h>
 
 #include "control_message.h"
+#include "listener.h"
 #include "log.h"
-#include "peer.h"
 #include "util.h"
 
 #define CONTROL_ROUND 8
-/* Out of fds: try again then, instead of being woken at once for ever. */
-#define ACCEPT_AGAIN_NS UINT64_C(200000000)
 
 struct client {
 	struct loop_source source; /* fd -1: a free place */
@@ -47,12 +45,10 @@ struct client {
 
 struct control {
 	struct loop *loop;
-	struct loop_source listen;
-	struct loop_timer accept_again;
+	struct listener listener;
 	const struct control_op *ops;
 	unsigned nops;
 	void *ctx;
-	uid_t owner;
 	struct log_limit refused;
 	struct client client[CONTROL_MAX_CLIENTS];
 };
@@ -206,11 +202,12 @@ static struct client *free_place(struct control *c)
 	return NULL;
 }
 
-static void client_open(struct control *c, int fd)
+static void connected(struct listener *l, int fd, bool allowed)
 {
+	struct control *c = container_of(l, struct control, listener);
 	struct client *k = free_place(c);
 
-	if (!peer_allowed(fd, c->owner)) {
+	if (!allowed) {
 		log_guest(&c->refused, "control",
 			  "a client of another user "
 			  "was refused");
@@ -231,41 +228,7 @@ static void client_open(struct control *c, int fd)
 		client_close(k);
 }
 
-static void accept_again(struct loop_timer *t)
-{
-	struct control *c = container_of(t, struct control, accept_again);
-
-	if (loop_set_events(c->loop, &c->listen, EPOLLIN))
-		log_warn("control", "no new clients: out of memory");
-}
-
-static void listen_ready(struct loop_source *s, uint32_t events)
-{
-	struct control *c = container_of(s, struct control, listen);
-	int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd >= 0) {
-		client_open(c, fd);
-		return;
-	}
-	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-		return;
-	log_guest(&c->refused, "control", "accept a client: %s",
-		  strerror(errno));
-	if (loop_set_events(c->loop, s, 0) == 0)
-		loop_timer_set(&c->accept_again, ACCEPT_AGAIN_NS);
-}
-
 /* ---- its life ---- */
-
-static int start_listening(struct control *c)
-{
-	int flags = fcntl(c->listen.fd, F_GETFL);
-
-	if (flags < 0 || fcntl(c->listen.fd, F_SETFL, flags | O_NONBLOCK))
-		return -errno;
-	return loop_add(c->loop, &c->listen);
-}
 
 int control_create(struct control **out, struct loop *l, int listen_fd,
 		   const struct control_op *ops, unsigned nops, void *ctx)
@@ -281,14 +244,10 @@ int control_create(struct control **out, struct loop *l, int listen_fd,
 	c->ops = ops;
 	c->nops = nops;
 	c->ctx = ctx;
-	c->owner = geteuid();
-	c->listen = (struct loop_source){ .fd = listen_fd,
-					  .ready = listen_ready,
-					  .events = EPOLLIN };
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		c->client[i] = (struct client){ .source.fd = -1, .control = c };
-	if ((r = loop_timer_init(l, &c->accept_again, accept_again)) ||
-	    (r = start_listening(c))) {
+	r = listener_init(&c->listener, l, listen_fd, "control", connected);
+	if (r) {
 		control_destroy(c);
 		return r;
 	}
@@ -303,8 +262,7 @@ void control_destroy(struct control *c)
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		if (c->client[i].source.fd >= 0)
 			client_close(&c->client[i]);
-	loop_timer_fini(c->loop, &c->accept_again);
-	loop_del(c->loop, &c->listen);
-	close(c->listen.fd);
+	listener_fini(&c->listener);
+	close(c->listener.source.fd);
 	free(c);
 }

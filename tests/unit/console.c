@@ -11,6 +11,7 @@
 #include <pty.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -988,6 +989,29 @@ Test(console, dead_clients_with_unread_input_do_not_block_new_ones)
 	print("room");
 	cr_assert_str_eq(read_some(a), "room");
 	cr_assert_eq(counters().refused_clients, 0);
+}
+
+Test(console, client_waits_while_there_are_no_fds)
+{
+	struct rlimit old, none;
+	struct pollfd p = { .events = POLLIN };
+
+	open_listener();
+	start();
+	p.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert(p.fd >= 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ (rlim_t)p.fd + 1, old.rlim_max };
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cr_assert_eq(connect(p.fd, (struct sockaddr *)&address, address_len),
+		     0);
+	settle();
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	do {
+		loop_step(&loop, 10);
+		print("x");
+	} while (poll(&p, 1, 0) == 0);
+	cr_assert_eq(read_some(p.fd)[0], 'x');
 }
 
 static void connect_as_nobody(void)
