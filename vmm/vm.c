@@ -521,12 +521,14 @@ static int launch(struct vm *vm, struct fail *why)
 
 static void tear_down(struct vm *vm)
 {
-	if (vm->control)
-		control_destroy(vm->control);
 	if (vm->machine)
 		machine_destroy(vm->machine);
 	if (vm->console)
 		console_destroy(vm->console);
+	/* Last: who sees its connection end may take the VM for gone, and its
+	 * name for free. */
+	if (vm->control)
+		control_destroy(vm->control);
 	if (vm->signals.fd >= 0)
 		close(vm->signals.fd);
 	loop_timer_fini(&vm->loop, &vm->settled);

@@ -98,3 +98,11 @@ load helper
 	[[ ${lines[0]} == "tintype: /dev/null: No such file or directory: "* ]]
 	[ "${#lines[@]}" = 1 ]
 }
+
+@test "stop --kill: the name is free at once" {
+	needs_kvm
+	for _ in 1 2 3 4 5 6 7 8; do
+		live_vm again
+		"$TINTYPE" stop --kill again
+	done
+}
