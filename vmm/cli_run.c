@@ -106,6 +106,17 @@ static int open_images(const struct vm_config *c, struct vm_files *f,
 	return 0;
 }
 
+/* Before anything of a VM of that name is touched. */
+static int check_images(const struct vm_config *c, struct fail *why)
+{
+	struct vm_files f = NO_FILES;
+	int err = open_images(c, &f, why);
+
+	cleanup_close(&f.kernel);
+	cleanup_close(&f.initrd);
+	return err;
+}
+
 /* It would be silent for ever, and nobody would know why. */
 static void warn_of_pvm(const struct vm_config *c, int kernel)
 {
@@ -537,18 +548,13 @@ static int resolve(struct run_args *a, const struct options *o,
 /* --dry-run: everything could be opened, and nothing was made. */
 static int dry_run(const struct run_args *a, struct fail *why)
 {
-	struct vm_files f = NO_FILES;
-	_cleanup_close_ int vms = -1;
-	int err = open_images(&a->config, &f, why);
+	_cleanup_close_ int vms = -1, kvm = -1;
 
-	cleanup_close(&f.kernel);
-	cleanup_close(&f.initrd);
-	if (err)
+	if (check_images(&a->config, why))
 		return (int)why->code;
-	f.kvm = kvm_open(why);
-	if (f.kvm < 0)
+	kvm = kvm_open(why);
+	if (kvm < 0)
 		return (int)why->code;
-	close(f.kvm);
 	vms = home_open(false, why);
 	if (vms < 0 && vms != -ENOENT)
 		return (int)why->code;
@@ -563,12 +569,15 @@ static int dry_run(const struct run_args *a, struct fail *why)
 
 static int start(struct run_args *a, struct fail *why)
 {
-	_cleanup_close_ int vms = home_open(true, why);
 	struct vm_config *c = &a->config;
 	struct vm_dir d = VM_DIR_NONE;
 	struct vm_files f = NO_FILES;
+	_cleanup_close_ int vms = -1;
 	int code;
 
+	if (check_images(c, why))
+		return (int)why->code;
+	vms = home_open(true, why);
 	if (vms < 0)
 		return (int)why->code;
 	home_sweep(vms, SWEEP_SPARE, SWEEP_LOOK);

@@ -420,3 +420,10 @@ as_nobody() {
 	run "$TINTYPE" run --kernel "$BATS_TEST_TMPDIR/k"
 	[[ $output == *"do not boot on this host's kvm-pvm"* ]]
 }
+
+@test "run: a kernel that is not there leaves the last run's log alone" {
+	needs_kvm
+	run -0 demo "echo precious" --name kept
+	run -3 "$TINTYPE" run --name kept --kernel /nonexistent/vmlinuz
+	[[ $("$TINTYPE" logs kept) == *precious* ]]
+}
