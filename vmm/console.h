@@ -94,6 +94,9 @@ void console_connect(struct console *c, struct console_guest *g);
  * behind and the ring is full: `writable` will be called. */
 bool console_put(struct console *c, uint8_t byte);
 
+/* All that was put is in the log when it returns. I/O thread. */
+void console_sync(struct console *c);
+
 /* The device has room for input again. */
 void console_pull(struct console *c);
 

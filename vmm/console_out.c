@@ -267,6 +267,11 @@ bool console_put(struct console *c, uint8_t byte)
 	return taken;
 }
 
+void console_sync(struct console *c)
+{
+	drain(c);
+}
+
 int console_out_init(struct console *c, int fd, int log_fd)
 {
 	struct loop_source *s = &c->out.source;

@@ -153,6 +153,8 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		      "the guest panicked");
 		break;
 	case GUEST_READY:
+		/* Who waited may look at the log next. */
+		console_sync(vm->console);
 		if (!vm->ready && vm->files->ready >= 0 &&
 		    write(vm->files->ready, "R", 1) != 1)
 			log_debug(vm->cfg->name, "nobody waits for ready");

@@ -329,3 +329,12 @@ load helper
 	[[ $output =~ GNU_STACK\ +0x0+\ 0x0+\ 0x0+\ 0x0+\ 0x0+\ RW\  ]]
 	[[ $output != *TEXTREL* ]]
 }
+
+@test "logs: a VM that is ready has its first words there" {
+	needs_kvm
+	for _ in 1 2 3 4 5; do
+		live_vm words
+		[[ $("$TINTYPE" logs words) == *"tintype demo guest"* ]]
+		"$TINTYPE" stop --kill words
+	done
+}
