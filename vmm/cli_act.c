@@ -113,14 +113,6 @@ int cli_resume(const struct options *o, struct fail *why)
 
 /* ---- stop ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* The process that listens on the VM's control socket, as the kernel knows it;
  * or, when that takes no connection, as it has written itself. */
 static pid_t vm_pid(const struct vm_dir *d)

@@ -357,14 +357,6 @@ struct waiting {
 	int started, ready;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* The first line that comes, without its end; 0, or -EPIPE at the end. */
 static int read_line(int fd, char *line, size_t len)
 {

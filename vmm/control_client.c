@@ -94,14 +94,6 @@ int control_connect(const char *path, struct fail *why)
 
 /* ---- waits with one deadline ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* `until` in now_ms, -1: for ever. 0, -ETIMEDOUT or -errno. */
 static int wait_for(int fd, short events, int64_t until)
 {

@@ -34,24 +34,24 @@ static int address_at(struct sockaddr_un *a, int dir, const char *name)
 	return n < 0 || (size_t)n >= sizeof(a->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-static int new_socket(void)
+/* A socket, and the address of `name` in `dir` for it. The fd or -errno. */
+static int socket_at(struct sockaddr_un *a, int dir, const char *name)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int err = address_at(a, dir, name);
+	int fd = err ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (err)
+		return err;
 	return fd < 0 ? -errno : fd;
 }
 
 int home_listen_at(int dir, const char *name)
 {
-	_cleanup_close_ int fd = new_socket();
 	struct sockaddr_un a;
-	int err;
+	_cleanup_close_ int fd = socket_at(&a, dir, name);
 
 	if (fd < 0)
 		return fd;
-	err = address_at(&a, dir, name);
-	if (err)
-		return err;
 	/* bind() gives the name the socket's own mode: there is no moment at
 	 * which others could connect. */
 	if (fchmod(fd, 0600) < 0 ||
@@ -65,15 +65,11 @@ int home_listen_at(int dir, const char *name)
  * blocking connect would hang with it. */
 int home_connect_at(int dir, const char *name)
 {
-	_cleanup_close_ int fd = new_socket();
 	struct sockaddr_un a;
-	int err;
+	_cleanup_close_ int fd = socket_at(&a, dir, name);
 
 	if (fd < 0)
 		return fd;
-	err = address_at(&a, dir, name);
-	if (err)
-		return err;
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
 	    connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
 	    fcntl(fd, F_SETFL, 0) < 0)

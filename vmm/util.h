@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -43,6 +44,20 @@ static inline uint64_t align_down(uint64_t v, uint64_t align)
 static inline bool range_within(uint64_t at, uint64_t len, uint64_t size)
 {
 	return len <= size && at <= size - len;
+}
+
+/* CLOCK_MONOTONIC, which no one sets. */
+static inline uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static inline int64_t now_ms(void)
+{
+	return (int64_t)(now_ns() / 1000000);
 }
 
 static inline void cleanup_close(const int *fd)

@@ -47,14 +47,6 @@ struct vm {
 	struct fail end; /* message of the end; empty when there is nothing */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* ---- how the VM is, for whoever looks at its directory ---- */
 
 static void write_status(struct vm *vm)
