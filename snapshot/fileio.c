@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole reads and writes over pread and pwrite. */
+#include "fileio.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_read(int fd, uint64_t offset, void *buf, size_t len)
+{
+	uint8_t *p = buf;
+
+	while (len) {
+		ssize_t n = pread(fd, p, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		p += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+int file_write(int fd, uint64_t offset, const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+
+	while (len) {
+		ssize_t n = pwrite(fd, p, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		p += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+int file_sync(int fd)
+{
+	/* EINTR is a failure like all others: see the header. */
+	return fdatasync(fd) ? -errno : 0;
+}
+
+int file_bytes(int fd, uint64_t *bytes)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size < 0)
+		return -EINVAL;
+	*bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+int file_failed(const char *name, int err, const char *verb, struct fail *why)
+{
+	enum exit_code code = EXIT_FAILED;
+
+	switch (-err) {
+	case ENOMEM:
+		return fail_set(why, EXIT_NO_SPACE, err, name, NULL,
+				"out of memory");
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		code = EXIT_NO_SPACE;
+		break;
+	case EACCES:
+	case EPERM:
+		code = EXIT_DENIED;
+		break;
+	}
+	return fail_set(why, code, err, name, NULL, "%s: %s", verb,
+			strerror(-err));
+}

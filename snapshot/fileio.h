@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whole reads and writes: a call that was interrupted or came back short goes
+ * on. Any thread.
+ */
+#ifndef TINTYPE_FILEIO_H
+#define TINTYPE_FILEIO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fail.h"
+
+/* 0 or -errno; -ENODATA when the file ends before `len` bytes were read. */
+int file_read(int fd, uint64_t offset, void *buf, size_t len);
+/* 0 or -errno; some of it may have been written then. */
+int file_write(int fd, uint64_t offset, const void *buf, size_t len);
+/* fdatasync. After a failure the kernel has marked the pages clean: what they
+ * held must be written again or given up, never synced again. 0 or -errno. */
+int file_sync(int fd);
+/* The file's length: 0 or -errno; -EINVAL when it is no regular file. */
+int file_bytes(int fd, uint64_t *bytes);
+
+/* Tells that `verb` on the file `name` failed with `err` (which may be -ENOMEM
+ * of our own), with the exit code that fits; returns err. */
+int file_failed(const char *name, int err, const char *verb, struct fail *why);
+
+#endif
