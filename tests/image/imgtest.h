@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of the image library share: layers in memory files, pages that
+ * can be told apart, a small random generator. */
+#ifndef TINTYPE_IMGTEST_H
+#define TINTYPE_IMGTEST_H
+
+#include "draft.h"
+#include "image.h"
+
+/* splitmix64: the same numbers for the same seed, everywhere. */
+uint64_t rng(uint64_t *state);
+uint64_t rng_below(uint64_t *state, uint64_t n);
+
+/* An empty file in memory; the caller closes it. */
+int memory_file(void);
+/* A copy of a file, open for reading and writing. */
+int copy_file(int fd);
+
+/* A page that tells what it is: every word differs with `tag`. */
+void fill_page(uint8_t page[PAGE_BYTES], uint64_t tag);
+
+/* Opens a sealed layer of the file (which is duplicated) into the set; the test
+ * fails when that fails. */
+struct layer *open_layer(struct layer_set *s, int fd);
+
+/* Fills, by `fill`, and seals a layer over `base` (NULL: nothing), and opens
+ * its image. */
+struct layer *make_layer(struct layer_set *s, const struct draft_options *o,
+			 void (*fill)(struct draft *d, void *ctx), void *ctx,
+			 struct image *img);
+
+/* All options of a layer: plain, compressed, encrypted, both. Their key, and a
+ * set that knows it. */
+#define LAYER_KINDS 4
+extern const uint8_t test_key[LAYER_KEY_BYTES];
+struct layer_set *test_set(void);
+
+/* The message of the last failure, for assertions. */
+extern struct fail why;
+
+#endif
