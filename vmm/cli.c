@@ -81,7 +81,7 @@ static bool asks_for_help(int argc, char *const *argv)
 
 static const char *verb_word(void *ctx, unsigned i)
 {
-	return i < nverbs ? verbs[i].name : NULL;
+	return i < tintype_verbs.nverbs ? tintype_verbs.verbs[i].name : NULL;
 }
 
 /* What other programs call what we have under another name. */
@@ -158,14 +158,14 @@ int cli_main(int argc, char *const *argv)
 	signal(SIGXFSZ, SIG_IGN);
 	seed_json();
 	if (!word) {
-		verbs_print_overview(stderr);
+		verbs_print_overview(&tintype_verbs, stderr);
 		return EXIT_USAGE;
 	}
 	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
 		word = "help";
 	else if (!strcmp(word, "--version") || !strcmp(word, "-V"))
 		word = "version";
-	v = verb_find(word);
+	v = verb_find(&tintype_verbs, word);
 	code = v ? run_verb(v, argc - 2, argv + 2, &why)
 		 : unknown_verb(word, &why);
 	if (why.message[0])

@@ -15,10 +15,10 @@ int cli_help(const struct options *o, struct fail *why)
 	const struct verb *v;
 
 	if (!o->noperands) {
-		verbs_print_overview(stdout);
+		verbs_print_overview(&tintype_verbs, stdout);
 		return cli_flush(EXIT_OK, why);
 	}
-	v = verb_find(o->operand[0]);
+	v = verb_find(&tintype_verbs, o->operand[0]);
 	if (!v) {
 		fail_set(why, EXIT_USAGE, -EINVAL, o->operand[0],
 			 "see 'tintype help'", "unknown verb");
@@ -54,7 +54,7 @@ int cli_completion(const struct options *o, struct fail *why)
 {
 	char object[sizeof(why->object)];
 
-	if (verbs_print_completion(o->operand[0], stdout))
+	if (verbs_print_completion(&tintype_verbs, o->operand[0], stdout))
 		return cli_flush(EXIT_OK, why);
 	snprintf(object, sizeof(object), "completion: %s", o->operand[0]);
 	fail_set(why, EXIT_USAGE, -EINVAL, object, "use bash, zsh or fish",

@@ -67,15 +67,15 @@ static void print_options(const struct verb *v)
 static void print_verbs(void)
 {
 	printf("# VERBS\n\n");
-	for (unsigned i = 0; i < nverbs; i++) {
-		printf("*%s*\n\t", verbs[i].name);
-		print_escaped(verbs[i].summary);
-		printf(". See *tintype-%s*(1).", verbs[i].name);
-		for (unsigned a = 0;
-		     a < VERB_MAX_ALIASES && verbs[i].aliases[a]; a++)
-			printf(a ? ", *%s*" : " Also *%s*",
-			       verbs[i].aliases[a]);
-		printf("%s\n\n", verbs[i].aliases[0] ? "." : "");
+	for (unsigned i = 0; i < tintype_verbs.nverbs; i++) {
+		const struct verb *v = &tintype_verbs.verbs[i];
+
+		printf("*%s*\n\t", v->name);
+		print_escaped(v->summary);
+		printf(". See *tintype-%s*(1).", v->name);
+		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+			printf(a ? ", *%s*" : " Also *%s*", v->aliases[a]);
+		printf("%s\n\n", v->aliases[0] ? "." : "");
 	}
 }
 
@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: mangen VERB FILE\n");
 		return EXIT_FAILURE;
 	}
-	v = verb_find(argv[1]);
+	v = verb_find(&tintype_verbs, argv[1]);
 	f = fopen(argv[2], "r");
 	if (!f || (!v && strcmp(argv[1], "tintype"))) {
 		fprintf(stderr, "mangen: %s\n",

@@ -148,7 +148,7 @@ static const struct option_row rm_options[] = {
 
 #define OPTIONS(rows) .options = (rows), .noptions = ARRAY_SIZE(rows)
 
-const struct verb verbs[] = {
+static const struct verb verbs[] = {
 	{ .name = "run",
 	  .summary = "boot a VM; the serial console is the terminal "
 		     "(escape: ~.)",
@@ -234,4 +234,8 @@ const struct verb verbs[] = {
 	  .max = 1,
 	  .run = cli_help },
 };
-const unsigned nverbs = ARRAY_SIZE(verbs);
+
+const struct verb_table tintype_verbs = {
+	.verbs = verbs,
+	.nverbs = ARRAY_SIZE(verbs),
+};

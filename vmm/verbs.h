@@ -28,11 +28,16 @@ struct verb {
 	int (*run)(const struct options *o, struct fail *why);
 };
 
-extern const struct verb verbs[];
-extern const unsigned nverbs;
+struct verb_table {
+	const struct verb *verbs;
+	unsigned nverbs;
+};
+
+/* What this program can do. Tests have tables of their own. */
+extern const struct verb_table tintype_verbs;
 
 /* By name or alias; NULL when there is none. */
-const struct verb *verb_find(const char *name);
+const struct verb *verb_find(const struct verb_table *t, const char *name);
 
 /* The parser's table of one verb; points into the verb. */
 struct options_table verb_options(const struct verb *v);
@@ -43,11 +48,12 @@ int verb_parse(const struct verb *v, struct options *o, int argc,
 	       char *const *argv, struct fail *why);
 
 /* What `help`, `help VERB` and the man pages show. */
-void verbs_print_overview(FILE *f);
+void verbs_print_overview(const struct verb_table *t, FILE *f);
 void verb_print_synopsis(const struct verb *v, FILE *f);
 void verb_print_help(const struct verb *v, FILE *f);
 
 /* "bash", "zsh" or "fish": the completion script. false: no such shell. */
-bool verbs_print_completion(const char *shell, FILE *f);
+bool verbs_print_completion(const struct verb_table *t, const char *shell,
+			    FILE *f);
 
 #endif

@@ -8,10 +8,10 @@
 
 #include "util.h"
 
-const struct verb *verb_find(const char *name)
+const struct verb *verb_find(const struct verb_table *t, const char *name)
 {
-	for (unsigned i = 0; i < nverbs; i++) {
-		const struct verb *v = &verbs[i];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
 
 		if (!strcmp(v->name, name))
 			return v;

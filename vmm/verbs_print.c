@@ -8,11 +8,12 @@
 
 #define HELP_COLUMN 28
 
-void verbs_print_overview(FILE *f)
+void verbs_print_overview(const struct verb_table *t, FILE *f)
 {
 	fputs("usage: tintype VERB [OPTIONS] [OPERANDS]\n\n", f);
-	for (unsigned i = 0; i < nverbs; i++)
-		fprintf(f, "  %-11s %s\n", verbs[i].name, verbs[i].summary);
+	for (unsigned i = 0; i < t->nverbs; i++)
+		fprintf(f, "  %-11s %s\n", t->verbs[i].name,
+			t->verbs[i].summary);
 	fputs("\n'tintype help VERB' explains one of them; 'man tintype' is "
 	      "the manual.\nStart with 'tintype run': it boots a demo guest.\n",
 	      f);
@@ -90,16 +91,17 @@ static bool takes_file(const struct option_row *r)
 }
 
 /* Every verb's name, or the values of an operand that is none of ours. */
-static void print_operand_words(const struct verb *v, FILE *f)
+static void print_operand_words(const struct verb_table *t,
+				const struct verb *v, FILE *f)
 {
 	if (!strcmp(v->name, "completion"))
 		fputs("bash zsh fish", f);
 	else if (!strcmp(v->name, "help"))
-		for (unsigned i = 0; i < nverbs; i++)
-			fprintf(f, "%s%s", i ? " " : "", verbs[i].name);
+		for (unsigned i = 0; i < t->nverbs; i++)
+			fprintf(f, "%s%s", i ? " " : "", t->verbs[i].name);
 }
 
-static void bash_verb(const struct verb *v, FILE *f)
+static void bash_verb(const struct verb_table *t, const struct verb *v, FILE *f)
 {
 	fprintf(f, "\t%s", v->name);
 	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
@@ -128,7 +130,7 @@ static void bash_verb(const struct verb *v, FILE *f)
 	fputs("\t\tesac\n\t\twords='", f);
 	for (unsigned i = 0; i < v->noptions; i++)
 		fprintf(f, "--%s ", v->options[i].name);
-	print_operand_words(v, f);
+	print_operand_words(t, v, f);
 	fputs("'\n", f);
 	if (takes_vm(v))
 		fprintf(f, "\t\twords=\"$words $(%s 2>/dev/null)\"\n",
@@ -136,7 +138,7 @@ static void bash_verb(const struct verb *v, FILE *f)
 	fputs("\t\t;;\n", f);
 }
 
-static void print_bash(FILE *f)
+static void print_bash(const struct verb_table *t, FILE *f)
 {
 	fputs("# bash completion of tintype; made by 'tintype completion "
 	      "bash'\n_tintype() {\n"
@@ -149,13 +151,13 @@ static void print_bash(FILE *f)
 	      "\tif [ \"$COMP_CWORD\" -eq 1 ]; then\n"
 	      "\t\tCOMPREPLY=($(compgen -W '",
 	      f);
-	for (unsigned i = 0; i < nverbs; i++)
-		fprintf(f, "%s ", verbs[i].name);
+	for (unsigned i = 0; i < t->nverbs; i++)
+		fprintf(f, "%s ", t->verbs[i].name);
 	fputs("' -- \"$cur\"))\n\t\treturn\n\tfi\n"
 	      "\tcase ${COMP_WORDS[1]} in\n",
 	      f);
-	for (unsigned i = 0; i < nverbs; i++)
-		bash_verb(&verbs[i], f);
+	for (unsigned i = 0; i < t->nverbs; i++)
+		bash_verb(t, &t->verbs[i], f);
 	fputs("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
 	      "complete -F _tintype tintype\n",
 	      f);
@@ -202,7 +204,7 @@ static void zsh_option(const struct option_row *r, FILE *f)
 	fputs("'", f);
 }
 
-static void zsh_verb(const struct verb *v, FILE *f)
+static void zsh_verb(const struct verb_table *t, const struct verb *v, FILE *f)
 {
 	fprintf(f, "\t%s", v->name);
 	for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
@@ -215,20 +217,20 @@ static void zsh_verb(const struct verb *v, FILE *f)
 			list_of_vms(v));
 	else if (v->max) {
 		fputs(" \\\n\t\t\t'1:operand:(", f);
-		print_operand_words(v, f);
+		print_operand_words(t, v, f);
 		fputs(")'", f);
 	}
 	fputs("\n\t\t;;\n", f);
 }
 
-static void print_zsh(FILE *f)
+static void print_zsh(const struct verb_table *t, FILE *f)
 {
 	fputs("#compdef tintype\n# zsh completion of tintype; made by 'tintype "
 	      "completion zsh'\n_tintype() {\n\tlocal -a verbs=(\n",
 	      f);
-	for (unsigned i = 0; i < nverbs; i++) {
-		fprintf(f, "\t\t'%s:", verbs[i].name);
-		print_quoted(verbs[i].summary, f);
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		fprintf(f, "\t\t'%s:", t->verbs[i].name);
+		print_quoted(t->verbs[i].summary, f);
 		fputs("'\n", f);
 	}
 	fputs("\t)\n\tif (( CURRENT == 2 )); then\n"
@@ -236,8 +238,8 @@ static void print_zsh(FILE *f)
 	      "\tlocal verb=$words[2]\n\tshift words\n\t(( CURRENT-- ))\n"
 	      "\tcase $verb in\n",
 	      f);
-	for (unsigned i = 0; i < nverbs; i++)
-		zsh_verb(&verbs[i], f);
+	for (unsigned i = 0; i < t->nverbs; i++)
+		zsh_verb(t, &t->verbs[i], f);
 	fputs("\tesac\n}\nif [ \"$funcstack[1]\" = _tintype ]; then\n"
 	      "\t_tintype \"$@\"\nelse\n\tcompdef _tintype tintype\nfi\n",
 	      f);
@@ -262,7 +264,8 @@ static void fish_option(const struct verb *v, const struct option_row *r,
 	fputs("'\n", f);
 }
 
-static void fish_operands(const struct verb *v, FILE *f)
+static void fish_operands(const struct verb_table *t, const struct verb *v,
+			  FILE *f)
 {
 	if (!v->max)
 		return;
@@ -274,17 +277,17 @@ static void fish_operands(const struct verb *v, FILE *f)
 	if (takes_vm(v))
 		fprintf(f, "(%s 2>/dev/null)", list_of_vms(v));
 	else
-		print_operand_words(v, f);
+		print_operand_words(t, v, f);
 	fputs("'\n", f);
 }
 
-static void print_fish(FILE *f)
+static void print_fish(const struct verb_table *t, FILE *f)
 {
 	fputs("# fish completion of tintype; made by 'tintype completion "
 	      "fish'\ncomplete -c tintype -f\n",
 	      f);
-	for (unsigned i = 0; i < nverbs; i++) {
-		const struct verb *v = &verbs[i];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
 
 		fprintf(f,
 			"complete -c tintype -n __fish_use_subcommand -a %s "
@@ -294,24 +297,25 @@ static void print_fish(FILE *f)
 		fputs("'\n", f);
 		for (unsigned o = 0; o < v->noptions; o++)
 			fish_option(v, &v->options[o], f);
-		fish_operands(v, f);
+		fish_operands(t, v, f);
 	}
 }
 
 static const struct {
 	const char *shell;
-	void (*print)(FILE *f);
+	void (*print)(const struct verb_table *t, FILE *f);
 } shells[] = {
 	{ "bash", print_bash },
 	{ "zsh", print_zsh },
 	{ "fish", print_fish },
 };
 
-bool verbs_print_completion(const char *shell, FILE *f)
+bool verbs_print_completion(const struct verb_table *t, const char *shell,
+			    FILE *f)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(shells); i++)
 		if (!strcmp(shells[i].shell, shell)) {
-			shells[i].print(f);
+			shells[i].print(t, f);
 			return true;
 		}
 	return false;

@@ -39,7 +39,7 @@ static void check_fail(const struct fail *why)
 
 static void run_words(int argc, char **argv, const char *text, size_t len)
 {
-	const struct verb *v = argc ? verb_find(argv[0]) : NULL;
+	const struct verb *v = argc ? verb_find(&tintype_verbs, argv[0]) : NULL;
 	struct fail why = { .code = EXIT_OK };
 	struct run_args a;
 	struct options o;

@@ -10,21 +10,22 @@
 #include "util.h"
 #include "verbs.h"
 
+static const struct verb_table *const t = &tintype_verbs;
 static struct options o;
 static struct fail why;
 
 Test(verbs, table_when_read_has_no_name_twice)
 {
-	for (unsigned i = 0; i < nverbs; i++) {
-		const struct verb *v = &verbs[i];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
 
-		cr_expect_eq(verb_find(v->name), v, "%s", v->name);
+		cr_expect_eq(verb_find(t, v->name), v, "%s", v->name);
 		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
-			cr_expect_eq(verb_find(v->aliases[a]), v, "%s",
+			cr_expect_eq(verb_find(t, v->aliases[a]), v, "%s",
 				     v->aliases[a]);
 	}
-	cr_assert_null(verb_find("snapshot"));
-	cr_assert_null(verb_find(""));
+	cr_assert_null(verb_find(t, "snapshot"));
+	cr_assert_null(verb_find(t, ""));
 }
 
 static void check_row(const struct verb *v, unsigned i)
@@ -45,8 +46,8 @@ static void check_row(const struct verb *v, unsigned i)
 
 Test(verbs, table_when_read_has_sound_rows)
 {
-	for (unsigned i = 0; i < nverbs; i++) {
-		const struct verb *v = &verbs[i];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
 
 		cr_expect_not_null(v->run, "%s", v->name);
 		cr_expect_not_null(v->summary, "%s", v->name);
@@ -59,7 +60,7 @@ Test(verbs, table_when_read_has_sound_rows)
 
 Test(verbs, table_when_it_is_run_sets_every_option)
 {
-	const struct verb *v = verb_find("run");
+	const struct verb *v = verb_find(t, "run");
 
 	for (unsigned i = 0; i < v->noptions; i++)
 		cr_expect_not_null(v->options[i].set, "--%s",
@@ -75,10 +76,10 @@ Test(verbs, table_when_compared_has_a_man_page_for_each)
 
 	for (const char *s = strchr(pages + 1, ' '); s; s = strchr(s + 1, ' '))
 		listed++;
-	for (unsigned i = 0; i < nverbs; i++) {
-		snprintf(word, sizeof(word), " %s ", verbs[i].name);
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		snprintf(word, sizeof(word), " %s ", t->verbs[i].name);
 		cr_expect_not_null(strstr(pages, word), "%s has no page",
-				   verbs[i].name);
+				   t->verbs[i].name);
 		found++;
 	}
 	cr_assert_eq(found + 1, listed, "a page without a verb");
@@ -104,19 +105,19 @@ static void help_of(FILE *f, const void *arg)
 
 static void completion_of(FILE *f, const void *arg)
 {
-	cr_assert(verbs_print_completion(arg, f), "%s", (const char *)arg);
+	cr_assert(verbs_print_completion(t, arg, f), "%s", (const char *)arg);
 }
 
 Test(verbs, help_when_printed_names_every_option)
 {
-	for (unsigned i = 0; i < nverbs; i++) {
-		char *text = printed(help_of, &verbs[i]), word[64];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		char *text = printed(help_of, &t->verbs[i]), word[64];
 
-		for (unsigned k = 0; k < verbs[i].noptions; k++) {
+		for (unsigned k = 0; k < t->verbs[i].noptions; k++) {
 			snprintf(word, sizeof(word), "--%s",
-				 verbs[i].options[k].name);
+				 t->verbs[i].options[k].name);
 			cr_expect_not_null(strstr(text, word), "%s: %s",
-					   verbs[i].name, word);
+					   t->verbs[i].name, word);
 		}
 		for (char *l = strtok(text, "\n"); l; l = strtok(NULL, "\n"))
 			cr_expect_leq(strlen(l), 100, "too wide: %s", l);
@@ -131,23 +132,23 @@ Test(verbs, completion_when_printed_names_every_verb_and_option)
 	for (unsigned s = 0; s < ARRAY_SIZE(shells); s++) {
 		char *text = printed(completion_of, shells[s]);
 
-		for (unsigned i = 0; i < nverbs; i++) {
-			cr_expect_not_null(strstr(text, verbs[i].name));
-			for (unsigned k = 0; k < verbs[i].noptions; k++)
+		for (unsigned i = 0; i < t->nverbs; i++) {
+			cr_expect_not_null(strstr(text, t->verbs[i].name));
+			for (unsigned k = 0; k < t->verbs[i].noptions; k++)
 				cr_expect_not_null(
-				    strstr(text, verbs[i].options[k].name),
+				    strstr(text, t->verbs[i].options[k].name),
 				    "%s: %s", shells[s],
-				    verbs[i].options[k].name);
+				    t->verbs[i].options[k].name);
 		}
 		free(text);
 	}
-	cr_assert_not(verbs_print_completion("tcsh", stdout));
+	cr_assert_not(verbs_print_completion(t, "tcsh", stdout));
 }
 
 static int parse(const char *verb, unsigned argc, const char *const *argv)
 {
 	why = (struct fail){ .code = EXIT_OK };
-	return verb_parse(verb_find(verb), &o, (int)argc,
+	return verb_parse(verb_find(t, verb), &o, (int)argc,
 			  (char *const *)(uintptr_t)argv, &why);
 }
 
