@@ -79,45 +79,6 @@ static bool asks_for_help(int argc, char *const *argv)
 	return false;
 }
 
-static const char *verb_word(void *ctx, unsigned i)
-{
-	return i < tintype_verbs.nverbs ? tintype_verbs.verbs[i].name : NULL;
-}
-
-/* What other programs call what we have under another name. */
-static const char *foreign_verb(const char *word)
-{
-	static const struct {
-		const char *theirs, *ours;
-	} words[] = {
-		{ "create", "run --detach" }, { "destroy", "stop --kill" },
-		{ "dominfo", "inspect" },     { "info", "inspect" },
-		{ "kill", "stop --kill" },    { "prune", "rm --all" },
-		{ "show", "inspect" },	      { "start", "run --detach" },
-		{ "status", "ps" },
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(words[i].theirs, word))
-			return words[i].ours;
-	return NULL;
-}
-
-static int unknown_verb(const char *word, struct fail *why)
-{
-	const char *near = foreign_verb(word);
-	char hint[64];
-
-	if (!near)
-		near = options_nearest(word, verb_word, NULL);
-	if (near)
-		snprintf(hint, sizeof(hint), "did you mean '%s'?", near);
-	else
-		snprintf(hint, sizeof(hint), "see 'tintype help'");
-	fail_set(why, EXIT_USAGE, -EINVAL, word, hint, "unknown verb");
-	return EXIT_USAGE;
-}
-
 static int run_verb(const struct verb *v, int argc, char *const *argv,
 		    struct fail *why)
 {
@@ -130,6 +91,26 @@ static int run_verb(const struct verb *v, int argc, char *const *argv,
 	if (verb_parse(v, &o, argc, argv, why))
 		return (int)why->code;
 	return v->run(&o, why);
+}
+
+int cli_dispatch(const struct verb_table *t, const char *first, int argc,
+		 char *const *argv, struct fail *why)
+{
+	const char *second = argc ? argv[0] : NULL;
+	const struct noun *n = noun_find(t, first);
+	const struct verb *v = verb_find(t, first, second);
+
+	if (v)
+		return run_verb(v, n ? argc - 1 : argc, n ? argv + 1 : argv,
+				why);
+	if (n && !second) {
+		noun_print_help(t, n, stderr);
+		return EXIT_USAGE;
+	}
+	if (n && second[0] == '-' && asks_for_help(argc, argv))
+		return cli_explain(t, first, NULL, why);
+	verb_unknown(t, first, second, why);
+	return (int)why->code;
 }
 
 /* Else jansson opens /dev/urandom at the first object, which a VM's process
@@ -147,7 +128,6 @@ int cli_main(int argc, char *const *argv)
 {
 	struct fail why = { .code = EXIT_OK };
 	const char *word = argc > 1 ? argv[1] : NULL;
-	const struct verb *v;
 	int code;
 
 	if (hold_standard_fds()) {
@@ -165,9 +145,7 @@ int cli_main(int argc, char *const *argv)
 		word = "help";
 	else if (!strcmp(word, "--version") || !strcmp(word, "-V"))
 		word = "version";
-	v = verb_find(&tintype_verbs, word);
-	code = v ? run_verb(v, argc - 2, argv + 2, &why)
-		 : unknown_verb(word, &why);
+	code = cli_dispatch(&tintype_verbs, word, argc - 2, argv + 2, &why);
 	if (why.message[0])
 		cli_print_fail(&why, asks_for_json(argc - 1, argv + 1));
 	return code;

@@ -17,8 +17,19 @@
 #include "options.h"
 #include "vm.h"
 
+struct verb_table;
+
 /* The whole program but exit(): argv[0] is its name. The exit code. */
 int cli_main(int argc, char *const *argv);
+
+/* Runs the verb that the words name: `first`, then those of `argv`. The exit
+ * code; `why` is filled as by a verb. */
+int cli_dispatch(const struct verb_table *t, const char *first, int argc,
+		 char *const *argv, struct fail *why);
+
+/* `help`: everything when `first` is NULL, else a verb or a noun. */
+int cli_explain(const struct verb_table *t, const char *first,
+		const char *second, struct fail *why);
 
 int cli_run(const struct options *o, struct fail *why);
 int cli_ps(const struct options *o, struct fail *why);

@@ -10,22 +10,37 @@
 #include "verbs.h"
 #include "version.h"
 
-int cli_help(const struct options *o, struct fail *why)
+int cli_explain(const struct verb_table *t, const char *first,
+		const char *second, struct fail *why)
 {
-	const struct verb *v;
+	const struct noun *n = first ? noun_find(t, first) : NULL;
+	const struct verb *v = first ? verb_find(t, first, second) : NULL;
+	char object[sizeof(why->object)];
 
-	if (!o->noperands) {
-		verbs_print_overview(&tintype_verbs, stdout);
-		return cli_flush(EXIT_OK, why);
-	}
-	v = verb_find(&tintype_verbs, o->operand[0]);
-	if (!v) {
-		fail_set(why, EXIT_USAGE, -EINVAL, o->operand[0],
-			 "see 'tintype help'", "unknown verb");
+	if (v && second && !n) {
+		snprintf(object, sizeof(object), "help: %s", second);
+		fail_set(why, EXIT_USAGE, -EINVAL, object,
+			 "see 'tintype help help'", "one operand too many");
 		return EXIT_USAGE;
 	}
-	verb_print_help(v, stdout);
+	if (v) {
+		verb_print_help(v, stdout);
+	} else if (!first) {
+		verbs_print_overview(t, stdout);
+	} else if (n && !second) {
+		noun_print_help(t, n, stdout);
+	} else {
+		verb_unknown(t, first, second, why);
+		return EXIT_USAGE;
+	}
 	return cli_flush(EXIT_OK, why);
+}
+
+int cli_help(const struct options *o, struct fail *why)
+{
+	return cli_explain(&tintype_verbs,
+			   o->noperands > 0 ? o->operand[0] : NULL,
+			   o->noperands > 1 ? o->operand[1] : NULL, why);
 }
 
 #ifdef __clang__

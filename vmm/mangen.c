@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: mangen VERB FILE\n");
 		return EXIT_FAILURE;
 	}
-	v = verb_find(&tintype_verbs, argv[1]);
+	v = verb_find(&tintype_verbs, argv[1], NULL);
 	f = fopen(argv[2], "r");
 	if (!f || (!v && strcmp(argv[1], "tintype"))) {
 		fprintf(stderr, "mangen: %s\n",

@@ -231,11 +231,21 @@ static const struct verb verbs[] = {
 	{ .name = "help",
 	  .summary = "explain tintype, or a verb",
 	  .operands = "[VERB]",
-	  .max = 1,
+	  .max = 2, /* the words of one verb */
 	  .run = cli_help },
+};
+
+static const struct foreign_verb foreign[] = {
+	{ "create", "run --detach" }, { "destroy", "stop --kill" },
+	{ "dominfo", "inspect" },     { "info", "inspect" },
+	{ "kill", "stop --kill" },    { "prune", "rm --all" },
+	{ "show", "inspect" },	      { "start", "run --detach" },
+	{ "status", "ps" },
 };
 
 const struct verb_table tintype_verbs = {
 	.verbs = verbs,
 	.nverbs = ARRAY_SIZE(verbs),
+	.foreign = foreign,
+	.nforeign = ARRAY_SIZE(foreign),
 };

@@ -8,19 +8,108 @@
 
 #include "util.h"
 
-const struct verb *verb_find(const struct verb_table *t, const char *name)
+const struct noun *noun_find(const struct verb_table *t, const char *word)
+{
+	for (unsigned i = 0; i < t->nnouns; i++)
+		if (!strcmp(t->nouns[i].name, word))
+			return &t->nouns[i];
+	return NULL;
+}
+
+/* Whether a name of one or two words is what was typed. */
+static bool is_typed(const char *name, const char *first, const char *second)
+{
+	size_t len = strcspn(name, " ");
+
+	if (strlen(first) != len || memcmp(first, name, len))
+		return false;
+	return !name[len] || (second && !strcmp(second, name + len + 1));
+}
+
+const struct verb *verb_find(const struct verb_table *t, const char *first,
+			     const char *second)
 {
 	for (unsigned i = 0; i < t->nverbs; i++) {
 		const struct verb *v = &t->verbs[i];
 
-		if (!strcmp(v->name, name))
+		if (is_typed(v->name, first, second))
 			return v;
 		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
-			if (!strcmp(v->aliases[a], name))
+			if (is_typed(v->aliases[a], first, second))
 				return v;
 	}
 	return NULL;
 }
+
+const char *verb_word(const struct verb *v, const struct noun *n)
+{
+	const char *space = strchr(v->name, ' ');
+
+	if (!n)
+		return space ? NULL : v->name;
+	return space && is_typed(v->name, n->name, space + 1) ? space + 1
+							      : NULL;
+}
+
+/* ---- a word that names no verb ---- */
+
+/* The words that can stand first, or after a noun. */
+struct place {
+	const struct verb_table *t;
+	const struct noun *noun; /* NULL: first */
+};
+
+static const char *word_at(void *ctx, unsigned i)
+{
+	const struct place *p = ctx;
+	unsigned found = 0;
+
+	for (unsigned k = 0; k < p->t->nverbs; k++) {
+		const char *word = verb_word(&p->t->verbs[k], p->noun);
+
+		if (word && found++ == i)
+			return word;
+	}
+	if (!p->noun && i - found < p->t->nnouns)
+		return p->t->nouns[i - found].name;
+	return NULL;
+}
+
+static const char *foreign_verb(const struct verb_table *t, const char *first,
+				const char *second)
+{
+	for (unsigned i = 0; i < t->nforeign; i++)
+		if (is_typed(t->foreign[i].theirs, first, second))
+			return t->foreign[i].ours;
+	return NULL;
+}
+
+int verb_unknown(const struct verb_table *t, const char *first,
+		 const char *second, struct fail *why)
+{
+	struct place p = { .t = t, .noun = noun_find(t, first) };
+	const char *ours = foreign_verb(t, first, second);
+	char typed[sizeof(why->object)], noun[64] = "", hint[160];
+	const char *near;
+
+	if (p.noun)
+		snprintf(noun, sizeof(noun), "%s ", p.noun->name);
+	snprintf(typed, sizeof(typed), "%s%s", noun, p.noun ? second : first);
+	near = options_nearest(p.noun ? second : first, word_at, &p);
+	if (ours)
+		snprintf(hint, sizeof(hint), "did you mean '%s'?", ours);
+	else if (near)
+		snprintf(hint, sizeof(hint), "did you mean '%s%s'?", noun,
+			 near);
+	else if (p.noun)
+		snprintf(hint, sizeof(hint), "see 'tintype help %s'",
+			 p.noun->name);
+	else
+		snprintf(hint, sizeof(hint), "see 'tintype help'");
+	return fail_set(why, EXIT_USAGE, -EINVAL, typed, hint, "unknown verb");
+}
+
+/* ---- what follows the verb ---- */
 
 struct options_table verb_options(const struct verb *v)
 {

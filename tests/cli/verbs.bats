@@ -26,6 +26,11 @@ load helper
 	done
 	run -0 "$TINTYPE" --help
 	run -2 "$TINTYPE" help nonsense
+	[ "$output" = "tintype: nonsense: unknown verb: see 'tintype help'" ]
+	run -2 "$TINTYPE" help rnu
+	[[ $output == *"did you mean 'run'?" ]]
+	run -2 "$TINTYPE" help run stop
+	[[ $output == "tintype: help: stop: one operand too many: "* ]]
 }
 
 @test "man: every verb has a page that names its options" {

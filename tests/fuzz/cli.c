@@ -39,14 +39,22 @@ static void check_fail(const struct fail *why)
 
 static void run_words(int argc, char **argv, const char *text, size_t len)
 {
-	const struct verb *v = argc ? verb_find(&tintype_verbs, argv[0]) : NULL;
+	const struct verb_table *t = &tintype_verbs;
+	const char *second = argc > 1 ? argv[1] : NULL;
+	const struct noun *n = argc ? noun_find(t, argv[0]) : NULL;
+	const struct verb *v = argc ? verb_find(t, argv[0], second) : NULL;
+	int used = n ? 2 : 1;
 	struct fail why = { .code = EXIT_OK };
 	struct run_args a;
 	struct options o;
 
+	if (!v && argc >= used) {
+		verb_unknown(t, argv[0], second, &why);
+		check_fail(&why);
+	}
 	if (!v)
 		return;
-	if (verb_parse(v, &o, argc - 1, argv + 1, &why)) {
+	if (verb_parse(v, &o, argc - used, argv + used, &why)) {
 		check_fail(&why);
 		return;
 	}
