@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "util.h"
@@ -508,6 +509,88 @@ Test(nouns, dispatch_when_help_is_given_too_much_says_so)
 	cr_assert_eq(DISPATCH("help", "image", "list", "x"), EXIT_USAGE);
 	cr_assert_str_eq(why.object, "help: x");
 	cr_assert_str_eq(why.message, "one operand too many");
+}
+
+/* ---- completion of nouns, by the shells themselves ---- */
+
+static const struct {
+	const char *words; /* the last of them is completed */
+	const char *want;  /* sorted */
+} completions[] = {
+	{ "''", "help image key list" },
+	{ "im", "image" },
+	{ "image ''", "create list" },
+	{ "image cr", "create" },
+	{ "image create --f", "--from" },
+	{ "image new --f", "--from" },
+	{ "mkimage --f", "--from" },
+	{ "image list --f", "" },
+	{ "image --f", "" },
+	{ "key ''", "create" },
+	{ "key create --f", "" },
+	{ "list ''", "" },
+	{ "help im", "image" },
+	{ "help image ''", "create list" },
+	{ "help image create --f", "" },
+	{ "help list ''", "" },
+};
+
+/* Reads the script from $0 and completes the words of $@. */
+static const struct {
+	const char *shell, *complete;
+} completers[] = {
+	{ "bash", ". \"$0\"; COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)); "
+		  "_tintype; printf \"%s\\n\" \"${COMPREPLY[@]}\"" },
+	{ "fish", "source $argv[1]; complete -C \"$argv[2..]\"" },
+};
+
+static void check_completion(const char *shell, const char *complete,
+			     const char *words, const char *want)
+{
+	char command[512], got[256] = "";
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		 "%s -c '%s' ./script tintype %s | cut -f1 | sort -u | "
+		 "paste -sd' ' -",
+		 shell, complete, words);
+	f = popen(command, "r");
+	cr_assert_not_null(f);
+	cr_expect_not_null(fgets(got, sizeof(got), f));
+	pclose(f);
+	got[strcspn(got, "\n")] = '\0';
+	cr_expect_str_eq(got, want, "%s: %s: %s", shell, words, got);
+}
+
+static bool has_shell(const char *shell)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "command -v %s > /dev/null", shell);
+	return system(command) == 0;
+}
+
+Test(nouns, completion_when_asked_knows_the_second_word)
+{
+	char dir[] = "/tmp/tintype-XXXXXX";
+
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(chdir(dir), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(completers); i++) {
+		const char *shell = completers[i].shell;
+		FILE *f = fopen("script", "w");
+
+		cr_assert_not_null(f);
+		cr_assert(verbs_print_completion(&nouns, shell, f));
+		fclose(f);
+		for (unsigned k = 0;
+		     has_shell(shell) && k < ARRAY_SIZE(completions); k++)
+			check_completion(shell, completers[i].complete,
+					 completions[k].words,
+					 completions[k].want);
+	}
+	cr_expect_eq(unlink("script"), 0);
+	cr_expect_eq(rmdir(dir), 0);
 }
 
 /* ---- run: defaults, file, flags, init's arguments ---- */
