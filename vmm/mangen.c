@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Build-time: joins a verb's row of the table (NAME, SYNOPSIS, OPTIONS) and its
- * hand-written part (docs/man/VERB.scd: DESCRIPTION first) to a page for scdoc
- * on stdout. `mangen tintype FILE` makes the page of the whole program.
+ * hand-written part (docs/man/PAGE.scd: DESCRIPTION first) to a page for scdoc
+ * on stdout. PAGE is the verb with a dash for a space: image-create. `mangen
+ * tintype FILE` makes the page of the whole program.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +23,12 @@ static void print_escaped(const char *s)
 
 static void print_head(const struct verb *v)
 {
+	char page[VERB_PAGE_MAX];
+
 	if (v) {
-		printf("tintype-%s(1) \"tintype\"\n\n# NAME\n\n", v->name);
-		printf("tintype-%s - ", v->name);
+		verb_page(v, page);
+		printf("tintype-%s(1) \"tintype\"\n\n# NAME\n\n", page);
+		printf("tintype-%s - ", page);
 		print_escaped(v->summary);
 	} else {
 		printf("tintype(1) \"tintype\"\n\n# NAME\n\n");
@@ -69,10 +73,12 @@ static void print_verbs(void)
 	printf("# VERBS\n\n");
 	for (unsigned i = 0; i < tintype_verbs.nverbs; i++) {
 		const struct verb *v = &tintype_verbs.verbs[i];
+		char page[VERB_PAGE_MAX];
 
+		verb_page(v, page);
 		printf("*%s*\n\t", v->name);
 		print_escaped(v->summary);
-		printf(". See *tintype-%s*(1).", v->name);
+		printf(". See *tintype-%s*(1).", page);
 		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
 			printf(a ? ", *%s*" : " Also *%s*", v->aliases[a]);
 		printf("%s\n\n", v->aliases[0] ? "." : "");
@@ -110,16 +116,28 @@ static int join(const struct verb *v, FILE *f)
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static const struct verb *verb_of_page(const char *page)
+{
+	char own[VERB_PAGE_MAX];
+
+	for (unsigned i = 0; i < tintype_verbs.nverbs; i++) {
+		verb_page(&tintype_verbs.verbs[i], own);
+		if (!strcmp(own, page))
+			return &tintype_verbs.verbs[i];
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *v;
 	FILE *f;
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: mangen VERB FILE\n");
+		fprintf(stderr, "usage: mangen PAGE FILE\n");
 		return EXIT_FAILURE;
 	}
-	v = verb_find(&tintype_verbs, argv[1], NULL);
+	v = verb_of_page(argv[1]);
 	f = fopen(argv[2], "r");
 	if (!f || (!v && strcmp(argv[1], "tintype"))) {
 		fprintf(stderr, "mangen: %s\n",

@@ -79,6 +79,10 @@ struct options_table verb_options(const struct verb *v);
 int verb_parse(const struct verb *v, struct options *o, int argc,
 	       char *const *argv, struct fail *why);
 
+/* "image-create": the name where it is to be one word, as of a man page. */
+#define VERB_PAGE_MAX 64
+void verb_page(const struct verb *v, char page[VERB_PAGE_MAX]);
+
 /* What `help`, `help NOUN`, `help VERB` and the man pages show. */
 void verbs_print_overview(const struct verb_table *t, FILE *f);
 void noun_print_help(const struct verb_table *t, const struct noun *n, FILE *f);

@@ -51,6 +51,16 @@ const char *verb_word(const struct verb *v, const struct noun *n)
 							      : NULL;
 }
 
+void verb_page(const struct verb *v, char page[VERB_PAGE_MAX])
+{
+	char *space;
+
+	snprintf(page, VERB_PAGE_MAX, "%s", v->name);
+	space = strchr(page, ' ');
+	if (space)
+		*space = '-';
+}
+
 /* ---- a word that names no verb ---- */
 
 /* The words that can stand first, or after a noun. */

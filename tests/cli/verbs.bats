@@ -14,16 +14,36 @@ load helper
 	run -2 "$TINTYPE" ps extra
 }
 
+# The words that a help text lists.
+listed() {
+	"$TINTYPE" help "$@" | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p'
+}
+
+# All that can be run or has verbs of its own, a line each: "run", "image",
+# "image create".
+all_verbs() {
+	local word
+	for word in $(listed); do
+		echo "$word"
+		is_noun "$word" && listed "$word" | sed "s/^/$word /"
+	done
+}
+
+is_noun() {
+	[[ $("$TINTYPE" help "$@") == "usage: tintype $* VERB "* ]]
+}
+
 @test "help: explains each verb, by every way of asking" {
 	run -0 "$TINTYPE" help
-	for verb in $("$TINTYPE" help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
-		run -0 "$TINTYPE" help "$verb"
-		[[ ${lines[0]} == "usage: tintype $verb"* ]]
+	[[ $(all_verbs) == *run* ]]
+	while read -ra verb; do
+		run -0 "$TINTYPE" help "${verb[@]}"
+		[[ ${lines[0]} == "usage: tintype ${verb[*]}"* ]]
 		help=$output
-		run -0 "$TINTYPE" "$verb" --help
+		run -0 "$TINTYPE" "${verb[@]}" --help
 		[ "$output" = "$help" ]
-		run -0 "$TINTYPE" "$verb" -h
-	done
+		run -0 "$TINTYPE" "${verb[@]}" -h
+	done < <(all_verbs)
 	run -0 "$TINTYPE" --help
 	run -2 "$TINTYPE" help nonsense
 	[ "$output" = "tintype: nonsense: unknown verb: see 'tintype help'" ]
@@ -36,14 +56,16 @@ load helper
 @test "man: every verb has a page that names its options" {
 	[ -n "$MAN_DIR" ] || skip "scdoc is not installed"
 	[ -s "$MAN_DIR/tintype.1" ]
-	for verb in $("$TINTYPE" help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
-		[ -s "$MAN_DIR/tintype-$verb.1" ]
-		for opt in $("$TINTYPE" help "$verb" |
+	while read -ra verb; do
+		is_noun "${verb[@]}" && continue
+		page=$(IFS=-; echo "tintype-${verb[*]}.1")
+		[ -s "$MAN_DIR/$page" ]
+		for opt in $("$TINTYPE" help "${verb[@]}" |
 			sed -n 's/^ .*--\([a-z-]*\).*  .*/\1/p'); do
-			tr -d '\\' < "$MAN_DIR/tintype-$verb.1" |
+			tr -d '\\' < "$MAN_DIR/$page" |
 				grep -q -- "--$opt"
 		done
-	done
+	done < <(all_verbs)
 }
 
 @test "version: text and JSON agree" {

@@ -211,13 +211,14 @@ Test(verbs, table_when_it_is_run_sets_every_option)
 Test(verbs, table_when_compared_has_a_man_page_for_each)
 {
 	static const char pages[] = " " MAN_PAGES " ";
-	char word[64];
+	char page[VERB_PAGE_MAX], word[VERB_PAGE_MAX + 2];
 	unsigned found = 0, listed = 0;
 
 	for (const char *s = strchr(pages + 1, ' '); s; s = strchr(s + 1, ' '))
 		listed++;
 	for (unsigned i = 0; i < t->nverbs; i++) {
-		snprintf(word, sizeof(word), " %s ", t->verbs[i].name);
+		verb_page(&t->verbs[i], page);
+		snprintf(word, sizeof(word), " %s ", page);
 		cr_expect_not_null(strstr(pages, word), "%s has no page",
 				   t->verbs[i].name);
 		found++;
@@ -342,6 +343,16 @@ Test(nouns, find_when_two_words_are_given_wants_both)
 	cr_expect_null(verb_find(&nouns, "image create", NULL));
 	cr_expect_null(verb_find(&nouns, "imag", "e create"));
 	cr_expect_null(verb_find(&nouns, "key", "ls"));
+}
+
+Test(nouns, page_when_a_verb_has_two_words_is_one)
+{
+	char page[VERB_PAGE_MAX];
+
+	verb_page(&noun_verbs[1], page);
+	cr_expect_str_eq(page, "image-create");
+	verb_page(&noun_verbs[0], page);
+	cr_expect_str_eq(page, "list");
 }
 
 Test(nouns, dispatch_when_a_verb_is_named_runs_it_with_the_words_after_it)
