@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of verbs is sound, and all that is made from it agrees with it. */
 #include <criterion/criterion.h>
-#include <criterion/redirect.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "util.h"
@@ -16,93 +14,8 @@ static const struct verb_table *const t = &tintype_verbs;
 static struct options o;
 static struct fail why;
 
-/* ---- a table with nouns; what is said of nouns is tested with it ---- */
-
-/* How the verb of that table was run. */
-static char ran[128];
-
-static int run_image(const struct options *got, struct fail *f)
-{
-	snprintf(ran, sizeof(ran), "%s %s",
-		 options_has(got, "from") ? options_find(got, "from")->value
-					  : "-",
-		 got->noperands ? got->operand[0] : "-");
-	return EXIT_CONFLICT;
-}
-
-static int help_nouns(const struct options *got, struct fail *f);
-
-static int set_from(void *into, const char *value, struct fail *f)
-{
-	return fail_set(f, EXIT_USAGE, -EINVAL, "", NULL, "is bad");
-}
-
-static const struct option_row image_options[] = {
-	{ .name = "from",
-	  .letter = 'f',
-	  .argument = "FILE",
-	  .set = set_from,
-	  .help = "what to begin with" },
-};
-
-static const struct verb noun_verbs[] = {
-	{ .name = "list",
-	  .aliases = { "ls" },
-	  .summary = "list the VMs",
-	  .run = run_image },
-	{ .name = "image create",
-	  .aliases = { "image new", "mkimage" },
-	  .summary = "make an image",
-	  .operands = "FILE",
-	  .min = 1,
-	  .max = 1,
-	  .options = image_options,
-	  .noptions = ARRAY_SIZE(image_options),
-	  .run = run_image },
-	{ .name = "image list",
-	  .aliases = { "image ls" },
-	  .summary = "list the images",
-	  .run = run_image },
-	{ .name = "key create", .summary = "make a key", .run = run_image },
-	{ .name = "help",
-	  .summary = "explain a verb",
-	  .operands = "[VERB]",
-	  .max = 2,
-	  .run = help_nouns },
-};
-
-static const struct noun test_nouns[] = {
-	{ "image", "look after the disks' images" },
-	{ "key", "look after keys" },
-};
-
-static const struct foreign_verb test_foreign[] = {
-	{ "image convert", "image create --from" },
-	{ "status", "list" },
-};
-
-static const struct verb_table nouns = {
-	.verbs = noun_verbs,
-	.nverbs = ARRAY_SIZE(noun_verbs),
-	.nouns = test_nouns,
-	.nnouns = ARRAY_SIZE(test_nouns),
-	.foreign = test_foreign,
-	.nforeign = ARRAY_SIZE(test_foreign),
-};
-
-static int help_nouns(const struct options *got, struct fail *f)
-{
-	return cli_explain(&nouns, got->noperands ? got->operand[0] : NULL,
-			   got->noperands > 1 ? got->operand[1] : NULL, f);
-}
-
-/* ---- both tables ---- */
-
-static const struct verb_table *const tables[] = { &tintype_verbs, &nouns };
-
 /* By all that is typed for it. */
-static const struct verb *find(const struct verb_table *table,
-			       const char *typed)
+static const struct verb *find(const char *typed)
 {
 	char words[64], *second;
 
@@ -110,59 +23,60 @@ static const struct verb *find(const struct verb_table *table,
 	second = strchr(words, ' ');
 	if (second)
 		*second++ = '\0';
-	return verb_find(table, words, second);
+	return verb_find(t, words, second);
+}
+
+static void check_first_word(const char *name)
+{
+	char word[64];
+
+	snprintf(word, sizeof(word), "%s", name);
+	if (strtok(word, " ") && strtok(NULL, ""))
+		cr_expect_not_null(noun_find(t, word), "%s: no noun", name);
 }
 
 /* A noun is no verb, has verbs, and is the first word of each of them. */
-static void check_nouns(const struct verb_table *table)
+Test(verbs, table_when_it_has_nouns_has_verbs_for_each)
 {
-	for (unsigned i = 0; i < table->nnouns; i++) {
-		const struct noun *n = &table->nouns[i];
+	for (unsigned i = 0; i < t->nnouns; i++) {
+		const struct noun *n = &t->nouns[i];
 		unsigned found = 0;
 
-		for (unsigned k = 0; k < table->nverbs; k++)
-			found += verb_word(&table->verbs[k], n) != NULL;
+		for (unsigned k = 0; k < t->nverbs; k++)
+			found += verb_word(&t->verbs[k], n) != NULL;
 		cr_expect(found, "%s has no verbs", n->name);
-		cr_expect_null(verb_find(table, n->name, NULL));
-		cr_expect_eq(noun_find(table, n->name), n, "%s", n->name);
+		cr_expect_null(verb_find(t, n->name, NULL));
+		cr_expect_eq(noun_find(t, n->name), n, "%s", n->name);
 		cr_expect_not_null(n->summary);
 	}
-	for (unsigned i = 0; i < table->nverbs; i++) {
-		char word[64];
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
 
-		snprintf(word, sizeof(word), "%s", table->verbs[i].name);
-		if (strtok(word, " ") && strtok(NULL, ""))
-			cr_expect_not_null(noun_find(table, word), "%s", word);
-	}
-}
-
-static void check_names(const struct verb_table *table)
-{
-	for (unsigned i = 0; i < table->nverbs; i++) {
-		const struct verb *v = &table->verbs[i];
-
-		cr_expect_eq(find(table, v->name), v, "%s", v->name);
+		check_first_word(v->name);
 		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
-			cr_expect_eq(find(table, v->aliases[a]), v, "%s",
-				     v->aliases[a]);
-	}
-	for (unsigned i = 0; i < table->nforeign; i++) {
-		char ours[64];
-
-		snprintf(ours, sizeof(ours), "%s", table->foreign[i].ours);
-		if (strstr(ours, " --"))
-			*strstr(ours, " --") = '\0';
-		cr_expect_not_null(find(table, ours), "%s", ours);
-		cr_expect_null(find(table, table->foreign[i].theirs), "%s",
-			       table->foreign[i].theirs);
+			check_first_word(v->aliases[a]);
 	}
 }
 
 Test(verbs, table_when_read_has_no_name_twice)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
-		check_names(tables[i]);
-		check_nouns(tables[i]);
+	for (unsigned i = 0; i < t->nverbs; i++) {
+		const struct verb *v = &t->verbs[i];
+
+		cr_expect_eq(find(v->name), v, "%s", v->name);
+		for (unsigned a = 0; a < VERB_MAX_ALIASES && v->aliases[a]; a++)
+			cr_expect_eq(find(v->aliases[a]), v, "%s",
+				     v->aliases[a]);
+	}
+	for (unsigned i = 0; i < t->nforeign; i++) {
+		char ours[64];
+
+		snprintf(ours, sizeof(ours), "%s", t->foreign[i].ours);
+		if (strstr(ours, " --"))
+			*strstr(ours, " --") = '\0';
+		cr_expect_not_null(find(ours), "%s", ours);
+		cr_expect_null(find(t->foreign[i].theirs), "%s",
+			       t->foreign[i].theirs);
 	}
 	cr_assert_null(verb_find(t, "snapshot", NULL));
 	cr_assert_null(verb_find(t, "", NULL));
@@ -244,16 +158,6 @@ static void help_of(FILE *f, const void *arg)
 	verb_print_help(arg, f);
 }
 
-static void noun_help_of(FILE *f, const void *arg)
-{
-	noun_print_help(&nouns, arg, f);
-}
-
-static void overview_of(FILE *f, const void *arg)
-{
-	verbs_print_overview(arg, f);
-}
-
 static void completion_of(FILE *f, const void *arg)
 {
 	cr_assert(verbs_print_completion(t, arg, f), "%s", (const char *)arg);
@@ -317,291 +221,6 @@ Test(verbs, parse_when_operands_are_wrong_says_which)
 	cr_assert_str_eq(why.object, "run: vmlinuz");
 	cr_assert_eq(PARSE("stop", "a", "b", "--kill"), 0);
 	cr_assert_eq(o.noperands, 2);
-}
-
-/* ---- nouns ---- */
-
-static int dispatch(const char *first, unsigned argc, const char *const *argv)
-{
-	why = (struct fail){ .code = EXIT_OK };
-	ran[0] = '\0';
-	return cli_dispatch(&nouns, first, (int)argc,
-			    (char *const *)(uintptr_t)argv, &why);
-}
-
-#define DISPATCH(first, ...)                                                   \
-	dispatch(first, ARRAY_SIZE(((const char *[]){ __VA_ARGS__ })),         \
-		 (const char *[]){ __VA_ARGS__ })
-
-Test(nouns, find_when_two_words_are_given_wants_both)
-{
-	cr_expect_eq(verb_find(&nouns, "image", "ls"), &noun_verbs[2]);
-	cr_expect_eq(verb_find(&nouns, "ls", "image"), &noun_verbs[0]);
-	cr_expect_eq(verb_find(&nouns, "key", "create"), &noun_verbs[3]);
-	cr_expect_null(verb_find(&nouns, "image", NULL));
-	cr_expect_null(verb_find(&nouns, "create", "image"));
-	cr_expect_null(verb_find(&nouns, "image create", NULL));
-	cr_expect_null(verb_find(&nouns, "imag", "e create"));
-	cr_expect_null(verb_find(&nouns, "key", "ls"));
-}
-
-Test(nouns, page_when_a_verb_has_two_words_is_one)
-{
-	char page[VERB_PAGE_MAX];
-
-	verb_page(&noun_verbs[1], page);
-	cr_expect_str_eq(page, "image-create");
-	verb_page(&noun_verbs[0], page);
-	cr_expect_str_eq(page, "list");
-}
-
-Test(nouns, dispatch_when_a_verb_is_named_runs_it_with_the_words_after_it)
-{
-	cr_expect_eq(DISPATCH("image", "create", "--from", "a", "b"),
-		     EXIT_CONFLICT);
-	cr_expect_str_eq(ran, "a b");
-	cr_expect_eq(DISPATCH("image", "new", "c"), EXIT_CONFLICT);
-	cr_expect_str_eq(ran, "- c");
-	cr_expect_eq(DISPATCH("mkimage", "d"), EXIT_CONFLICT);
-	cr_expect_str_eq(ran, "- d");
-	cr_expect_eq(dispatch("ls", 0, NULL), EXIT_CONFLICT);
-	cr_expect_str_eq(ran, "- -");
-}
-
-Test(nouns, dispatch_when_the_words_are_wrong_names_both_words)
-{
-	struct options_table table = verb_options(&noun_verbs[1]);
-
-	cr_expect_eq(DISPATCH("image", "create", "a", "b"), EXIT_USAGE);
-	cr_expect_str_eq(why.object, "image create: b");
-	cr_expect_str_eq(why.hint, "see 'tintype help image create'");
-	cr_expect_eq(DISPATCH("image", "new", "--form=x"), EXIT_USAGE);
-	cr_expect_str_eq(why.object, "image create: --form=x");
-	cr_expect_str_eq(why.hint, "did you mean --from?");
-	cr_expect_eq(DISPATCH("image", "new", "a", "--from", "x"),
-		     EXIT_CONFLICT);
-	cr_expect_neq(verb_parse(&noun_verbs[1], &o, 0, NULL, &why), 0);
-	o.use[0] = (struct option_use){ &image_options[0], "x" };
-	o.nuses = 1;
-	cr_expect_eq(options_apply(&o, &table, NULL, &why), -EINVAL);
-	cr_expect_str_eq(why.object, "image create: --from x");
-	cr_expect_str_eq(ran, "x a");
-}
-
-static const struct {
-	const char *first, *second, *object, *hint;
-} unknown[] = {
-	{ "image", "crate", "image crate", "did you mean 'image create'?" },
-	{ "image", "lost", "image lost", "did you mean 'image list'?" },
-	{ "image", "xyzzy", "image xyzzy", "see 'tintype help image'" },
-	{ "image", "image", "image image", "see 'tintype help image'" },
-	{ "image", "convert", "image convert",
-	  "did you mean 'image create --from'?" },
-	{ "image", "--from", "image --from", "see 'tintype help image'" },
-	{ "image", "", "image ", "see 'tintype help image'" },
-	{ "key", "lost", "key lost", "see 'tintype help key'" },
-	{ "imgae", "create", "imgae", "did you mean 'image'?" },
-	{ "ky", NULL, "ky", "did you mean 'key'?" },
-	{ "lost", NULL, "lost", "did you mean 'list'?" },
-	{ "create", NULL, "create", "see 'tintype help'" },
-	{ "status", "x", "status", "did you mean 'list'?" },
-};
-
-Test(nouns, dispatch_when_a_word_is_unknown_says_what_was_meant)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
-		const char *second = unknown[i].second;
-
-		cr_expect_eq(
-		    dispatch(unknown[i].first, second ? 1 : 0, &second),
-		    EXIT_USAGE);
-		cr_expect_str_eq(why.object, unknown[i].object);
-		cr_expect_str_eq(why.message, "unknown verb");
-		cr_expect_str_eq(why.hint, unknown[i].hint, "%s: %s",
-				 why.object, why.hint);
-		if (second && second[0] == '-')
-			continue; /* an option to `help` */
-		cr_expect_eq(
-		    DISPATCH("help", unknown[i].first, second ? second : "x"),
-		    EXIT_USAGE);
-		cr_expect_str_eq(why.hint, unknown[i].hint, "%s: %s",
-				 why.object, why.hint);
-	}
-}
-
-Test(nouns, unknown_when_words_are_long_is_cut)
-{
-	char word[1000];
-
-	memset(word, 'x', sizeof(word) - 1);
-	word[sizeof(word) - 1] = '\0';
-	cr_assert_eq(verb_unknown(&nouns, "image", word, &why), -EINVAL);
-	cr_assert_str_eq(why.hint, "see 'tintype help image'");
-	cr_assert_eq(verb_unknown(&nouns, word, word, &why), -EINVAL);
-}
-
-Test(nouns, overview_when_printed_has_each_noun_once)
-{
-	cr_assert_str_eq(
-	    printed(overview_of, &nouns),
-	    "usage: tintype VERB [OPTIONS] [OPERANDS]\n\n"
-	    "  list        list the VMs\n"
-	    "  help        explain a verb\n\n"
-	    "These have verbs of their own:\n\n"
-	    "  image       look after the disks' images\n"
-	    "  key         look after keys\n\n"
-	    "'tintype help VERB' explains one of them; 'man tintype' is "
-	    "the manual.\n"
-	    "Start with 'tintype run': it boots a demo guest.\n");
-}
-
-static const char image_help[] =
-    "usage: tintype image VERB [OPTIONS] [OPERANDS]\n\n"
-    "look after the disks' images.\n\n"
-    "  create      make an image\n"
-    "  list        list the images\n\n"
-    "'tintype help image VERB' explains one of them.\n";
-
-Test(nouns, help_when_of_a_noun_lists_its_verbs)
-{
-	cr_assert_str_eq(printed(noun_help_of, &test_nouns[0]), image_help);
-}
-
-Test(nouns, dispatch_when_a_noun_is_alone_is_wrong_usage)
-{
-	cr_redirect_stderr();
-	cr_assert_eq(dispatch("image", 0, NULL), EXIT_USAGE);
-	cr_assert_eq(why.message[0], '\0');
-	fflush(stderr);
-	cr_assert_stderr_eq_str(image_help);
-}
-
-static void check_stdout(int code, const char *want)
-{
-	cr_assert_eq(code, EXIT_OK);
-	fflush(stdout);
-	cr_assert_stdout_eq_str(want);
-}
-
-Test(nouns, dispatch_when_a_nouns_help_is_asked_for_prints_it)
-{
-	cr_redirect_stdout();
-	check_stdout(DISPATCH("image", "--help"), image_help);
-}
-
-Test(nouns, dispatch_when_help_is_given_a_noun_prints_its_help)
-{
-	cr_redirect_stdout();
-	check_stdout(DISPATCH("help", "image"), image_help);
-}
-
-Test(nouns, dispatch_when_help_is_given_two_words_explains_the_verb)
-{
-	cr_redirect_stdout();
-	check_stdout(DISPATCH("help", "image", "new"),
-		     printed(help_of, &noun_verbs[1]));
-}
-
-Test(nouns, dispatch_when_a_verbs_help_is_asked_for_prints_it)
-{
-	const char *text = printed(help_of, &noun_verbs[1]);
-
-	cr_assert_not_null(strstr(text, "usage: tintype image create [OPTIONS] "
-					"FILE\n"));
-	cr_assert_not_null(strstr(text, "\nAliases: image new, mkimage\n"));
-	cr_redirect_stdout();
-	check_stdout(DISPATCH("image", "create", "a", "-h"), text);
-}
-
-Test(nouns, dispatch_when_help_is_given_too_much_says_so)
-{
-	cr_assert_eq(DISPATCH("help", "list", "image"), EXIT_USAGE);
-	cr_assert_str_eq(why.object, "help: image");
-	cr_assert_eq(DISPATCH("help", "image", "list", "x"), EXIT_USAGE);
-	cr_assert_str_eq(why.object, "help: x");
-	cr_assert_str_eq(why.message, "one operand too many");
-}
-
-/* ---- completion of nouns, by the shells themselves ---- */
-
-static const struct {
-	const char *words; /* the last of them is completed */
-	const char *want;  /* sorted */
-} completions[] = {
-	{ "''", "help image key list" },
-	{ "im", "image" },
-	{ "image ''", "create list" },
-	{ "image cr", "create" },
-	{ "image create --f", "--from" },
-	{ "image new --f", "--from" },
-	{ "mkimage --f", "--from" },
-	{ "image list --f", "" },
-	{ "image --f", "" },
-	{ "key ''", "create" },
-	{ "key create --f", "" },
-	{ "list ''", "" },
-	{ "help im", "image" },
-	{ "help image ''", "create list" },
-	{ "help image create --f", "" },
-	{ "help list ''", "" },
-};
-
-/* Reads the script from $0 and completes the words of $@. */
-static const struct {
-	const char *shell, *complete;
-} completers[] = {
-	{ "bash", ". \"$0\"; COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)); "
-		  "_tintype; printf \"%s\\n\" \"${COMPREPLY[@]}\"" },
-	{ "fish", "source $argv[1]; complete -C \"$argv[2..]\"" },
-};
-
-static void check_completion(const char *shell, const char *complete,
-			     const char *words, const char *want)
-{
-	char command[512], got[256] = "";
-	FILE *f;
-
-	snprintf(command, sizeof(command),
-		 "%s -c '%s' ./script tintype %s | cut -f1 | sort -u | "
-		 "paste -sd' ' -",
-		 shell, complete, words);
-	f = popen(command, "r");
-	cr_assert_not_null(f);
-	cr_expect_not_null(fgets(got, sizeof(got), f));
-	pclose(f);
-	got[strcspn(got, "\n")] = '\0';
-	cr_expect_str_eq(got, want, "%s: %s: %s", shell, words, got);
-}
-
-static bool has_shell(const char *shell)
-{
-	char command[64];
-
-	snprintf(command, sizeof(command), "command -v %s > /dev/null", shell);
-	return system(command) == 0;
-}
-
-Test(nouns, completion_when_asked_knows_the_second_word)
-{
-	char dir[] = "/tmp/tintype-XXXXXX";
-
-	cr_assert_not_null(mkdtemp(dir));
-	cr_assert_eq(chdir(dir), 0);
-	for (unsigned i = 0; i < ARRAY_SIZE(completers); i++) {
-		const char *shell = completers[i].shell;
-		FILE *f = fopen("script", "w");
-
-		cr_assert_not_null(f);
-		cr_assert(verbs_print_completion(&nouns, shell, f));
-		fclose(f);
-		for (unsigned k = 0;
-		     has_shell(shell) && k < ARRAY_SIZE(completions); k++)
-			check_completion(shell, completers[i].complete,
-					 completions[k].words,
-					 completions[k].want);
-	}
-	cr_expect_eq(unlink("script"), 0);
-	cr_expect_eq(rmdir(dir), 0);
 }
 
 /* ---- run: defaults, file, flags, init's arguments ---- */
