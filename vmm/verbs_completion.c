@@ -36,6 +36,11 @@ static bool takes_file(const struct option_row *r)
 		!strcmp(r->argument, "F.json"));
 }
 
+static bool operand_is_file(const struct verb *v)
+{
+	return v->operands && strstr(v->operands, "FILE");
+}
+
 /* The values of an operand that is none of ours. */
 static const char *operand_words(const struct verb *v)
 {
@@ -95,6 +100,8 @@ static void bash_verb(const struct verb *v, FILE *f)
 	if (takes_vm(v))
 		fprintf(f, "\t\twords=\"$words $(%s 2>/dev/null)\"\n",
 			list_of_vms(v));
+	if (operand_is_file(v))
+		fputs("\t\tfiles=1\n", f);
 	fputs("\t\t;;\n", f);
 }
 
@@ -116,7 +123,7 @@ static void print_bash(const struct verb_table *t, FILE *f)
 	fputs("# bash completion of tintype; made by 'tintype completion "
 	      "bash'\n_tintype() {\n"
 	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
-	      "\tlocal prev=${COMP_WORDS[COMP_CWORD-1]} words= at=1\n"
+	      "\tlocal prev=${COMP_WORDS[COMP_CWORD-1]} words= files= at=1\n"
 	      /* "--option=value" is three words to bash. */
 	      "\tif [ \"$cur\" = = ]; then\n\t\tcur=\n"
 	      "\telif [ \"$prev\" = = ]; then\n"
@@ -137,7 +144,10 @@ static void print_bash(const struct verb_table *t, FILE *f)
 	      f);
 	for (unsigned i = 0; i < t->nverbs; i++)
 		bash_verb(&t->verbs[i], f);
-	fputs("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
+	fputs("\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+	      "\tif [ -n \"$files\" ]; then\n"
+	      "\t\tcompopt -o filenames 2>/dev/null\n"
+	      "\t\tCOMPREPLY+=($(compgen -f -- \"$cur\"))\n\tfi\n}\n"
 	      "complete -F _tintype tintype\n",
 	      f);
 }
@@ -194,6 +204,8 @@ static void zsh_verb(const struct verb *v, FILE *f)
 	if (takes_vm(v))
 		fprintf(f, " \\\n\t\t\t'*:VM:($(%s 2>/dev/null))'",
 			list_of_vms(v));
+	else if (operand_is_file(v))
+		fputs(" \\\n\t\t\t'*:FILE:_files'", f);
 	else if (v->max)
 		fprintf(f, " \\\n\t\t\t'1:operand:(%s)'", operand_words(v));
 	fputs("\n\t\t;;\n", f);
@@ -283,6 +295,8 @@ static void fish_operands(const struct verb *v, FILE *f)
 	fish_verb(v, f);
 	if (takes_vm(v))
 		fprintf(f, " -a '(%s 2>/dev/null)'\n", list_of_vms(v));
+	else if (operand_is_file(v))
+		fputs(" -F\n", f);
 	else
 		fprintf(f, " -a '%s'\n", operand_words(v));
 }
