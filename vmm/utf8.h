@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a text is UTF-8 and where it is not. Any thread. */
+#ifndef TINTYPE_UTF8_H
+#define TINTYPE_UTF8_H
+
+#include <stdint.h>
+
+/* The bytes of the character at `s`, or 0 where there is none. The text ends
+ * with a NUL, which is a character of one byte. */
+unsigned utf8_bytes(const uint8_t *s);
+
+#endif
