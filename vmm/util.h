@@ -46,6 +46,17 @@ static inline bool range_within(uint64_t at, uint64_t len, uint64_t size)
 	return len <= size && at <= size - len;
 }
 
+static inline bool mem_is_zero(const void *p, size_t len)
+{
+	const uint8_t *b = p;
+
+	while (len && *b == 0) {
+		b++;
+		len--;
+	}
+	return len == 0;
+}
+
 /* CLOCK_MONOTONIC, which no one sets. */
 static inline uint64_t now_ns(void)
 {
