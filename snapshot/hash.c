@@ -12,6 +12,9 @@
 _Static_assert(ID_BYTES == crypto_generichash_blake2b_BYTES, "BLAKE2b-256");
 _Static_assert(CHECK_BYTES >= crypto_generichash_blake2b_BYTES_MIN,
 	       "the shortest BLAKE2b");
+_Static_assert(sizeof(((struct mac_key *)0)->b) ==
+		   crypto_generichash_blake2b_KEYBYTES,
+	       "BLAKE2b's key");
 
 int hash_init(void)
 {
@@ -35,6 +38,22 @@ bool hash_check_fits(const uint8_t check[CHECK_BYTES], const void *data,
 
 	hash_check(real, data, len);
 	return memcmp(real, check, CHECK_BYTES) == 0;
+}
+
+void hash_keyed(uint8_t mac[MAC_BYTES], const struct mac_key *key,
+		const void *data, size_t len)
+{
+	crypto_generichash_blake2b(mac, MAC_BYTES, data, len, key->b,
+				   sizeof(key->b));
+}
+
+bool hash_keyed_fits(const uint8_t mac[MAC_BYTES], const struct mac_key *key,
+		     const void *data, size_t len)
+{
+	uint8_t real[MAC_BYTES];
+
+	hash_keyed(real, key, data, len);
+	return sodium_memcmp(real, mac, MAC_BYTES) == 0;
 }
 
 uint64_t sum64(const void *data, size_t len, uint64_t seed)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two ways in which bytes are vouched for: hashes that nobody can forge
- * (BLAKE2b, unkeyed: ids and checks) and sums against accidents (XXH3-64). Any
- * thread; hash_init once before the first call.
+ * The three ways in which bytes are vouched for: hashes that nobody can forge
+ * (BLAKE2b, unkeyed: ids and checks), keyed hashes that only who has the key
+ * can make, and sums against accidents (XXH3-64). Any thread; hash_init once
+ * before the first call.
  */
 #ifndef TINTYPE_HASH_H
 #define TINTYPE_HASH_H
@@ -14,10 +15,15 @@
 #define ID_BYTES    32
 #define CHECK_BYTES 16
 #define UID_BYTES   16
+#define MAC_BYTES   32
 
 /* BLAKE2b-256 of a layer's trailer or of a manifest: its name. */
 struct object_id {
 	uint8_t b[ID_BYTES];
+};
+
+struct mac_key {
+	uint8_t b[32];
 };
 
 /* Chooses the implementation for this processor. 0 or -EIO. */
@@ -27,6 +33,13 @@ void hash_id(struct object_id *id, const void *data, size_t len);
 void hash_check(uint8_t check[CHECK_BYTES], const void *data, size_t len);
 bool hash_check_fits(const uint8_t check[CHECK_BYTES], const void *data,
 		     size_t len);
+
+/* Keyed BLAKE2b-256; the comparison takes the same time wherever they differ.
+ */
+void hash_keyed(uint8_t mac[MAC_BYTES], const struct mac_key *key,
+		const void *data, size_t len);
+bool hash_keyed_fits(const uint8_t mac[MAC_BYTES], const struct mac_key *key,
+		     const void *data, size_t len);
 
 /* XXH3-64; the seed chains one sum to the next. */
 uint64_t sum64(const void *data, size_t len, uint64_t seed);

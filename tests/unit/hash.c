@@ -39,6 +39,25 @@ Test(hash, check_when_one_bit_differs_does_not_fit)
 	}
 }
 
+/* What Python's hashlib makes of the same key and data. */
+Test(hash, keyed_of_abc_is_the_known_one)
+{
+	struct mac_key key;
+	struct object_id mac;
+	char text[ID_TEXT];
+
+	for (unsigned i = 0; i < sizeof(key.b); i++)
+		key.b[i] = (uint8_t)i;
+	hash_keyed(mac.b, &key, "abc", 3);
+	object_id_text(text, &mac);
+	cr_assert_str_eq(text, "d63a32d3e44738d7907f964316c241ad"
+			       "aba0abfeabc32349677578a15a203f7f");
+	cr_assert(hash_keyed_fits(mac.b, &key, "abc", 3));
+	cr_assert_not(hash_keyed_fits(mac.b, &key, "abd", 3));
+	key.b[31] ^= 1;
+	cr_assert_not(hash_keyed_fits(mac.b, &key, "abc", 3));
+}
+
 Test(hash, sum_when_the_seed_differs_differs)
 {
 	cr_assert_neq(sum64("abc", 3, 0), sum64("abc", 3, 1));
