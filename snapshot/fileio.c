@@ -69,6 +69,9 @@ int file_failed(const char *name, int err, const char *verb, struct fail *why)
 	case ENOMEM:
 		return fail_set(why, EXIT_NO_SPACE, err, name, NULL,
 				"out of memory");
+	case ENODATA:
+		return fail_set(why, EXIT_INTEGRITY, err, name, NULL,
+				"%s: the file is shorter than it was", verb);
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a head durable. One sync where all blocks of the batch are new: their
+ * data is vouched for by sums. Two, data first, where a block has moved away
+ * from a slot of the commit before: see docs/image-format.md, "FLUSH".
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "head_impl.h"
+
+/* A log with many more records than the map can need is begun anew. */
+#define LOG_SLACK_RECORDS 4096
+
+int head_sync(struct head *h)
+{
+	int err = file_sync(h->fd);
+
+	if (err)
+		h->failed = err;
+	return err;
+}
+
+static int flush_failed(const struct head *h, int err, struct fail *why)
+{
+	return file_failed(h->name, err, "flush", why);
+}
+
+/* ---- records ---- */
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+struct records {
+	struct log_record *v;
+	size_t n, room;
+};
+
+static int add_record(struct records *r, const struct log_record *x)
+{
+	if (r->n == r->room) {
+		size_t room = r->room ? 2 * r->room : 64;
+		struct log_record *v = reallocarray(r->v, room, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		r->v = v;
+		r->room = room;
+	}
+	r->v[r->n++] = *x;
+	return 0;
+}
+
+/* Adds a block: to the run before it, or as a record of its own. */
+static int add_block(struct records *r, uint64_t block, struct block b)
+{
+	struct log_record *last = r->n ? &r->v[r->n - 1] : NULL;
+	struct log_record x = {
+		.type = b.kind == BLOCK_PAGE ? LOG_MAP : LOG_ZERO,
+		.count = 1,
+		.block = block,
+		.slot = b.kind == BLOCK_PAGE ? b.at : 0,
+	};
+
+	if (last && last->type == x.type &&
+	    last->block + last->count == block && last->count < UINT32_MAX &&
+	    (x.type == LOG_ZERO || last->slot + last->count == x.slot)) {
+		last->count++;
+		return 0;
+	}
+	return add_record(r, &x);
+}
+
+static int records_of_batch(struct head *h, struct records *r)
+{
+	int err = 0;
+
+	qsort(h->batch.v, h->batch.n, sizeof(*h->batch.v), compare);
+	for (size_t i = 0; i < h->batch.n && !err; i++)
+		err = add_block(r, h->batch.v[i],
+				blockmap_get(&h->map, h->batch.v[i]));
+	return err;
+}
+
+static int records_of_map(struct head *h, struct records *r)
+{
+	int err = 0;
+
+	for (uint64_t p = blockmap_next(&h->map, 0); p < h->map.pages && !err;
+	     p = blockmap_next(&h->map, p + 1))
+		err = add_block(r, p, blockmap_get(&h->map, p));
+	return err;
+}
+
+int log_data_sum(int fd, uint32_t slot, uint32_t count, uint64_t *sum)
+{
+	_cleanup_free_ uint8_t *buf = malloc(CHUNK_BYTES);
+
+	if (!buf)
+		return -ENOMEM;
+	*sum = 0;
+	while (count) {
+		uint32_t n = MIN(count, CHUNK_PAGES);
+		int err = file_read(fd, (uint64_t)slot << PAGE_SHIFT, buf,
+				    n * PAGE_BYTES);
+
+		if (err)
+			return err;
+		for (uint32_t i = 0; i < n; i++)
+			*sum = sum64(buf + i * PAGE_BYTES, PAGE_BYTES, *sum);
+		slot += n;
+		count -= n;
+	}
+	return 0;
+}
+
+static int add_sums(const struct head *h, struct records *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->n && !err; i++) {
+		struct log_record *x = &r->v[i];
+
+		if (x->type != LOG_MAP)
+			continue;
+		x->flags = LOG_SUM_COUNTS;
+		err = log_data_sum(h->fd, x->slot, x->count, &x->sum);
+	}
+	return err;
+}
+
+/* ---- states ---- */
+
+static uint8_t other(uint8_t committed)
+{
+	return committed == BLOCK_COMMITTED_EVEN ? BLOCK_COMMITTED_ODD
+						 : BLOCK_COMMITTED_EVEN;
+}
+
+static void set_states(struct head *h, const struct numbers *blocks,
+		       uint8_t from, uint8_t to)
+{
+	/* Of a frozen head the map is another thread's to read, and nothing
+	 * depends on states any more. */
+	for (size_t i = 0; i < blocks->n && !h->frozen; i++) {
+		struct block b = blockmap_get(&h->map, blocks->v[i]);
+
+		if (b.state != from)
+			continue;
+		b.state = to;
+		/* It is there: no memory is needed. */
+		(void)blockmap_set(&h->map, blocks->v[i], b);
+	}
+}
+
+static void swap(struct numbers *a, struct numbers *b)
+{
+	struct numbers t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+/* The batch is that of the next commit: its slots are not to be overwritten. */
+static void begin_batch(struct head *h)
+{
+	h->batch.n = h->batch_leaving.n = 0;
+	swap(&h->batch, &h->pending);
+	swap(&h->batch_leaving, &h->leaving);
+	h->batch_moved = h->moved;
+	h->moved = false;
+	h->batch_state = other(h->batch_state);
+	set_states(h, &h->batch, BLOCK_FRESH, h->batch_state);
+}
+
+/* The batch waits for the next try, with what came since. */
+static int undo_batch(struct head *h, int err)
+{
+	h->stage = FLUSH_IDLE;
+	/* Both had that room before, or this fails for good. */
+	if (numbers_reserve(&h->pending, h->batch.n) ||
+	    numbers_reserve(&h->leaving, h->batch_leaving.n))
+		return h->failed = -ENOMEM;
+	for (size_t i = 0; i < h->batch.n; i++)
+		if (blockmap_get(&h->map, h->batch.v[i]).state != BLOCK_FRESH ||
+		    h->frozen)
+			numbers_add(&h->pending, h->batch.v[i]);
+	for (size_t i = 0; i < h->batch_leaving.n; i++)
+		numbers_add(&h->leaving, h->batch_leaving.v[i]);
+	set_states(h, &h->batch, h->batch_state, BLOCK_FRESH);
+	h->batch_state = other(h->batch_state);
+	h->moved |= h->batch_moved;
+	h->unsynced = true;
+	h->batch.n = h->batch_leaving.n = 0;
+	return err;
+}
+
+/* The commit is durable. `firm`: so was its data before it. */
+static void end_batch(struct head *h, bool firm)
+{
+	set_states(h, &h->last, other(h->batch_state), BLOCK_STABLE);
+	h->last.n = 0;
+	if (firm)
+		set_states(h, &h->batch, h->batch_state, BLOCK_STABLE);
+	else
+		swap(&h->last, &h->batch);
+	for (size_t i = 0; i < h->batch_leaving.n; i++)
+		slots_give(h, (uint32_t)h->batch_leaving.v[i], 1);
+	h->batch.n = h->batch_leaving.n = 0;
+	h->counts.commits++;
+	h->stage = FLUSH_IDLE;
+}
+
+/* ---- the flush ---- */
+
+static int write_batch(struct head *h, bool sums)
+{
+	struct records r = { 0 };
+	int err = records_of_batch(h, &r);
+
+	if (!err && sums)
+		err = add_sums(h, &r);
+	if (!err)
+		err = log_append(h, r.v, r.n);
+	free(r.v);
+	return err;
+}
+
+static bool log_is_long(const struct head *h)
+{
+	return h->log_records > LOG_SLACK_RECORDS + 4 * h->map.used;
+}
+
+/* Rare: all of it at once, since no block may become fresh meanwhile. */
+static int begin_log_anew(struct head *h)
+{
+	struct records r = { 0 };
+	int err = head_sync(h);
+
+	if (!err)
+		err = records_of_map(h, &r);
+	if (!err)
+		err = log_rewrite(h, r.v, r.n);
+	free(r.v);
+	if (err)
+		return undo_batch(h, err);
+	end_batch(h, true);
+	return 0;
+}
+
+static int begin(struct head *h)
+{
+	if (!h->unsynced && !h->pending.n)
+		return 0;
+	h->unsynced = false;
+	if (!h->pending.n) {
+		h->stage = FLUSH_PLAIN;
+		return 1;
+	}
+	begin_batch(h);
+	if (log_is_long(h))
+		return begin_log_anew(h);
+	h->stage = FLUSH_DATA;
+	return 1;
+}
+
+/* The log's part, after the data's sync or, without one, at once. */
+static int write_log(struct head *h)
+{
+	int err = write_batch(h, !h->batch_moved);
+
+	if (err)
+		return undo_batch(h, err);
+	h->stage = FLUSH_LOG;
+	return 1;
+}
+
+static int step(struct head *h)
+{
+	int next;
+
+	switch (h->stage) {
+	case FLUSH_IDLE:
+		next = begin(h);
+		if (next == 1 && h->stage == FLUSH_DATA && !h->batch_moved)
+			return write_log(h);
+		return next;
+	case FLUSH_DATA:
+		return write_log(h);
+	case FLUSH_LOG:
+		end_batch(h, h->batch_moved);
+		return 0;
+	case FLUSH_PLAIN:
+		h->stage = FLUSH_IDLE;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int head_flush_step(struct head *h, int result, struct fail *why)
+{
+	int next;
+
+	if (!h->writable)
+		return flush_failed(h, -EROFS, why);
+	if (result)
+		h->failed = result;
+	if (h->failed)
+		return flush_failed(h, h->failed, why);
+	next = step(h);
+	return next < 0 ? flush_failed(h, next, why) : next;
+}
+
+int head_flush(struct head *h, struct fail *why)
+{
+	int next = head_flush_step(h, 0, why);
+
+	while (next == 1)
+		next = head_flush_step(h, file_sync(h->fd), why);
+	return next;
+}
