@@ -92,10 +92,8 @@ static int bad_run(struct layer *l, uint32_t node_at, unsigned i,
 			     why, "run out of bounds");
 }
 
-/* The run of a leaf that holds e->page, `skip` pages into it. */
-static int set_run(struct extent *e, struct layer *l, uint32_t node_at,
-		   unsigned i, const struct node_entry *run, unsigned skip,
-		   struct fail *why)
+int image_run(struct extent *e, struct layer *l, uint32_t node_at, unsigned i,
+	      const struct node_entry *run, unsigned skip, struct fail *why)
 {
 	uint32_t place = run->at & RUN_PLACE_MASK;
 	unsigned pages = run->more + 1u;
@@ -149,7 +147,7 @@ static int descend(struct extent *e, struct layer **l, struct node_entry *at,
 		set_hole(e, node, n, i, level);
 		*done = true;
 	} else if (level == 0) {
-		err = set_run(e, *l, at->at, i, &node[i], skip, why);
+		err = image_run(e, *l, at->at, i, &node[i], skip, why);
 	} else {
 		*at = node[i];
 	}

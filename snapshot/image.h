@@ -64,6 +64,11 @@ typedef int (*extent_fn)(void *ctx, const struct extent *e);
 int image_each_extent(const struct image *img, uint64_t page, uint64_t count,
 		      extent_fn fn, void *ctx, struct fail *why);
 
+/* Entry `i` of the leaf at `node_at` of `l`, from `skip` pages into it on:
+ * fills all of `e` but its page, and checks all that can be checked there. */
+int image_run(struct extent *e, struct layer *l, uint32_t node_at, unsigned i,
+	      const struct node_entry *run, unsigned skip, struct fail *why);
+
 /* A subtree as an entry of its parent, or a hole. */
 struct subtree {
 	uint64_t count;		/* a hole: how many pages from there on */
