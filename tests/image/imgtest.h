@@ -35,6 +35,43 @@ struct layer *make_layer(struct layer_set *s, const struct draft_options *o,
 extern const uint8_t test_key[LAYER_KEY_BYTES];
 struct layer_set *test_set(void);
 
+/* A layer made by hand: whatever its nodes say. Data page n has fill_page(n),
+ * but `patches`, if any, is the last one. */
+struct craft {
+	uint32_t flags;
+	uint32_t data_pages;
+	const uint8_t *patches;
+	uint32_t bad_page; /* its sum is wrong; 0: none */
+	const struct node_entry *nodes;
+	unsigned nnodes;
+	const struct layer_diff *diffs;
+	unsigned ndiffs;
+	struct layer *const *imports;
+	unsigned nimports;
+	const struct layer_root *roots;
+	unsigned nroots;
+};
+/* Writes it; the file is the caller's. */
+int craft_file(const struct craft *c);
+/* Writes and opens it. */
+struct layer *craft_layer(struct layer_set *s, const struct craft *c);
+
+/*
+ * Snapshots of each other at random: each a layer of a random kind over a
+ * random earlier one (or none) with a few zero, full and slightly changed
+ * pages, some larger than what they lie on; and what they must read as.
+ */
+#define TREE_MAX   60
+#define TREE_PAGES 700
+struct tree {
+	unsigned n;
+	struct image img[TREE_MAX];
+	uint64_t sum[TREE_MAX][TREE_PAGES];
+};
+void make_tree(struct layer_set *s, uint64_t seed, unsigned n, struct tree *t);
+/* The image reads as that snapshot of the tree. */
+void expect_snapshot(const struct image *img, const struct tree *t, unsigned i);
+
 /* The message of the last failure, for assertions. */
 extern struct fail why;
 
