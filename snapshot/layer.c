@@ -216,7 +216,13 @@ int layer_node(struct layer *l, uint32_t at, unsigned n,
 int layer_diff(struct layer *l, uint32_t at, struct layer_diff *diff,
 	       struct fail *why)
 {
-	return copy_item(l, SECTION_DIFFS, at, diff, why);
+	int err = copy_item(l, SECTION_DIFFS, at, diff, why);
+
+	if (!err && diff->zero)
+		err = layer_damaged(l, layer_item_offset(l, SECTION_DIFFS, at),
+				    why, "difference %u: not zero at its end",
+				    at);
+	return err;
 }
 
 int layer_root(struct layer *l, uint32_t at, struct layer_root *root,

@@ -389,6 +389,7 @@ static const struct item_lie item_lies[] = {
 	DIFF(patch_bytes, 0, "misshapen"),
 	DIFF(patch_bytes, 513, "misshapen"),
 	DIFF(patch_bytes, 4, "misshapen"),
+	DIFF(zero, 1, "not zero"),
 	LEAF(import, 2, "no import 2"),
 	LEAF(import, UINT16_MAX, "no import 65535"),
 	LEAF(first, 255, "out of bounds"),
