@@ -233,6 +233,11 @@ static int read_diff(struct layer *l, uint32_t at, uint8_t *page,
 
 	if (!err)
 		err = layer_import(l, d.import, &base, why);
+	/* It is this layer that is wrong then, not the base. */
+	if (!err && (d.base_page == 0 || d.base_page > layer_data_pages(base)))
+		err = layer_damaged(l, where, why,
+				    "difference %u: no page %u in import %u",
+				    at, d.base_page, d.import);
 	if (!err)
 		err = layer_read(base, d.base_page, 1, page, why);
 	if (!err)
