@@ -182,7 +182,7 @@ int image_subtree(const struct image *img, uint64_t page, unsigned level,
 		err = descend(&e, &l, &sub->node, v, &done, why);
 	if (!done && !err)
 		err = layer_import(l, sub->node.import, &sub->layer, why);
-	sub->count = e.count;
+	sub->count = MIN(e.count, img->pages - page);
 	return err;
 }
 

@@ -127,3 +127,17 @@ Test(image, put_when_a_byte_changed_stores_a_difference)
 		}
 	}
 }
+
+Test(image, subtree_when_nothing_is_left_ends_with_the_image)
+{
+	struct draft_options o = { .bytes = MIB(300) };
+	struct subtree sub;
+	struct image img;
+	uint64_t page = 1;
+
+	make_layer(s, &o, fill_one, &page, &img);
+	cr_assert_eq(img.pages, 76800);
+	cr_assert_eq(image_subtree(&img, 66000, 0, &sub, &why), 0);
+	cr_assert_null(sub.layer);
+	cr_assert_eq(sub.count, 76800 - 66000);
+}
