@@ -146,6 +146,18 @@ int codec_encode(struct codec *c, struct chunk *chunk, const void *plain,
 	return 0;
 }
 
+/* Nothing else than a frame as the format has it. The library would also take
+ * several, frames to be skipped, and the formats from before zstd 1.0, whose
+ * decoders nobody looks after any more. */
+static bool is_one_frame(const void *packed, size_t len)
+{
+	uint32_t magic = 0;
+
+	memcpy(&magic, packed, MIN(sizeof(magic), len));
+	return magic == ZSTD_MAGICNUMBER &&
+	       ZSTD_findFrameCompressedSize(packed, len) == len;
+}
+
 static int unpack(struct codec *c, const struct chunk *chunk,
 		  const void *packed, void *plain)
 {
@@ -153,6 +165,8 @@ static int unpack(struct codec *c, const struct chunk *chunk,
 
 	if (!(c->flags & LAYER_COMPRESSED))
 		return -EBADMSG; /* only its own length would do */
+	if (!is_one_frame(packed, chunk->stored_bytes))
+		return -EBADMSG;
 	n = ZSTD_decompressDCtx(c->dctx, plain, chunk->plain_bytes, packed,
 				chunk->stored_bytes);
 	return ZSTD_isError(n) || n != chunk->plain_bytes ? -EBADMSG : 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec.h"
 #include "fileio.h"
 #include "sample.h"
 
@@ -417,4 +418,47 @@ Test(hostile, metadata_that_lies_is_refused_when_it_is_followed)
 		tell(&s, &x->lie, (size_t)(item - s.file) + x->lie.offset);
 	}
 	sample_fini(&s);
+}
+
+/* ---- chunks ---- */
+
+/* A zstd frame of `n` equal bytes, and one of one byte as before zstd 1.0. */
+#define FRAME(n)                                                               \
+	0x28, 0xb5, 0x2f, 0xfd, 0x20, n, 3 | (n & 31) << 3, n >> 5, 0, 'x'
+#define OLD_FRAME 0x27, 0xb5, 0x2f, 0xfd, 0x20, 1, 0x40, 0, 1, 'x', 0xc0, 0, 0
+#define SKIPPED	  0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0
+
+static int decode(const uint8_t *stored, size_t len, uint32_t plain_bytes)
+{
+	static uint8_t plain[CHUNK_BYTES];
+	const uint8_t uid[UID_BYTES] = { 0 };
+	struct chunk c = { .plain_bytes = plain_bytes,
+			   .stored_bytes = (uint32_t)len };
+	struct codec *codec;
+	int err;
+
+	cr_assert_eq(codec_create(&codec, LAYER_COMPRESSED, uid, NULL), 0);
+	hash_check(c.check, stored, len);
+	err = codec_decode(codec, &c, stored, plain);
+	codec_destroy(codec);
+	return err;
+}
+
+Test(hostile, chunk_that_is_not_one_frame_of_zstd_is_refused)
+{
+	static const uint8_t one[] = { FRAME(200) };
+	static const uint8_t two[] = { FRAME(200), FRAME(200) };
+	static const uint8_t old[] = { OLD_FRAME, FRAME(200) };
+	static const uint8_t skipped[] = { SKIPPED, FRAME(200) };
+	static const uint8_t more[] = { FRAME(200), 0 };
+
+	cr_assert_eq(decode(one, sizeof(one), 200), 0);
+	cr_assert_eq(decode(one, sizeof(one) - 1, 200), -EBADMSG);
+	cr_assert_eq(decode(one, sizeof(one), 199), -EBADMSG);
+	cr_assert_eq(decode(one, sizeof(one), 201), -EBADMSG);
+	cr_assert_eq(decode(one, 0, 200), -EBADMSG);
+	cr_assert_eq(decode(two, sizeof(two), 400), -EBADMSG);
+	cr_assert_eq(decode(old, sizeof(old), 201), -EBADMSG);
+	cr_assert_eq(decode(skipped, sizeof(skipped), 200), -EBADMSG);
+	cr_assert_eq(decode(more, sizeof(more), 200), -EBADMSG);
 }
