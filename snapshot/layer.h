@@ -13,8 +13,9 @@
  * uses the set. All else may be called from any thread.
  *
  * Errors: -EBADMSG damaged (EXIT_INTEGRITY), -ENOTSUP made by a newer version
- * (EXIT_INCOMPATIBLE), -ENOENT a layer that is not there, -ENOMEM, or what the
- * file system says; `why` names layer and offset.
+ * (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there, -ENOMEM, what
+ * the file system says, or what the key's giver says (-ENOKEY: there is none);
+ * `why` names the layer, and for damage the offset.
  */
 #ifndef TINTYPE_LAYER_H
 #define TINTYPE_LAYER_H
@@ -97,8 +98,8 @@ int layer_damaged(const struct layer *l, uint64_t offset, struct fail *why,
 /* Where an item of a section stands in a plain layer's file, for messages. */
 uint64_t layer_item_offset(const struct layer *l, enum section s, uint64_t at);
 
-/* Reads and checks header and trailer alone, as for `image info` on a file that
- * is perhaps a head: 0, -ENODATA when there is no trailer, else as above. */
+/* Reads and checks the header alone, as for `image info` on a file that is
+ * perhaps a head: 0, else as above. */
 int layer_read_header(int fd, const char *name, struct layer_header *h,
 		      struct fail *why);
 

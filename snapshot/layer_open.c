@@ -50,8 +50,8 @@ static int bad_version(const char *name, uint32_t version, struct fail *why)
 static int check_header(const char *name, const struct layer_header *h,
 			struct fail *why)
 {
-	/* In that order: what is no layer, then what we cannot read, then what
-	 * is damaged. */
+	/* In that order: what is no layer, then what is damaged (a version is
+	 * believed only behind a check that fits), then what we cannot read. */
 	if (memcmp(h->magic, LAYER_MAGIC, sizeof(h->magic)))
 		return fail_set(why, EXIT_INTEGRITY, -EBADMSG, name,
 				"import a raw disk by 'tintype image create'",
