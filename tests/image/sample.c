@@ -165,14 +165,24 @@ static int open_and_read(const struct sample *s, struct layer_set *set, int fd,
 					&s->base_id, &base, &why),
 			     0);
 	err = layer_open(set, dup(fd), SAMPLE_NAME, want, &l, &why);
-	if (!err)
-		err = layer_link(set, find_none, NULL, &why);
-	if (!err)
-		err = image_open(&img, l, 0, &why);
 	if (err)
 		return err;
-	if (only)
-		return image_read(&img, *only, 1, page, &why);
+	err = layer_link(set, find_none, NULL, &why);
+	if (err) {
+		cr_assert_eq(layer_link(set, find_none, NULL, NULL), err);
+		return err;
+	}
+	err = image_open(&img, l, 0, &why);
+	if (err) {
+		cr_assert_eq(image_open(&img, l, 0, NULL), err);
+		return err;
+	}
+	if (only) {
+		err = image_read(&img, *only, 1, page, &why);
+		/* What did not pass is not kept for the next one. */
+		cr_assert_eq(image_read(&img, *only, 1, page, NULL), err);
+		return err;
+	}
 	r = (struct reading){ .img = &img };
 	err = image_each_extent(&img, 0, img.pages, read_extent, &r, &why);
 	if (!err)
