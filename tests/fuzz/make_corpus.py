@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of the targets layer and patch: good inputs, and bad ones of
+each kind that docs/image-format.md wants refused.
+
+  tests/fuzz/make_corpus.py [DIRECTORY]
+
+DIRECTORY is tests/fuzz/corpus if not told else. What the fuzzer found lies
+there too, and stays."""
+
+import hashlib
+import os
+import struct
+import sys
+
+PAGES, ZERO, DIFFS = 0, 1 << 30, 2 << 30
+NOTHING = b"\xff" * 8
+SELF, MISSING = 7, 99
+HEADER, TRAILER, TABLE, FILE = range(4)
+RAW, PACKED, BENT, GIVEN = range(4)
+
+
+def entry(first, count, at, layer=0):
+    return struct.pack("<BBHI", first, count - 1, layer, at)
+
+
+def diff(base, patch_page, offset, size, layer=0, zero=0):
+    return struct.pack("<HHIIHH", layer, offset, base, patch_page, size, zero)
+
+
+def level_of(size):
+    last, level = (size - 1) >> 12, 0
+    while last >> (8 * (level + 1)):
+        level += 1
+    return level
+
+
+def root(size, top, level=None):
+    if level is None:
+        level = level_of(size)
+    return struct.pack("<Q8sI12x", size, top, level)
+
+
+def piece(offset, data):
+    return struct.pack("<HH", offset, len(data)) + data
+
+
+def change(where, offset, value, width=3):
+    return struct.pack("<BBHQ", where, width, offset, value)
+
+
+def layer(nodes=(), roots=(), diffs=(), imports=(), pages=4, flags=0,
+          sums=None, changes=(), patches=b"", chunks=b""):
+    """A description, as layerfile.h has it."""
+    if sums is not None:
+        flags |= 4
+    return b"".join([
+        bytes([1, flags, pages, len(changes)]),
+        struct.pack("<4H", len(nodes), len(diffs), len(imports), len(roots)),
+        bytes(imports), *diffs, *roots, *nodes,
+        struct.pack("<%dQ" % len(sums or ()), *(sums or ())), *changes,
+        struct.pack("<H", len(patches)), patches, chunks])
+
+
+def leaf_image(*runs, **more):
+    """One leaf of 256 pages; the top is entry 0 and the next."""
+    return layer(list(runs), [root(1 << 20, entry(0, len(runs), 0))], **more)
+
+
+def deep(levels, at=0):
+    """A node a level, each the only child of the one above."""
+    nodes = [entry(0, 2, 1)]
+    nodes += [entry(0, 1, i) for i in range(levels)]
+    return nodes, entry(0, 1, levels + at)
+
+
+def layers():
+    patch = piece(0, b"abc") + piece(4090, b"xyz456")
+    n = len(patch)
+    runs = [entry(0, 3, PAGES | 2), entry(5, 4, ZERO), entry(20, 1, DIFFS)]
+    good = dict(diffs=[diff(2, 1, 0, n)], patches=patch)
+    for flags, name in enumerate(["plain", "zstd", "aes", "both"]):
+        for how, kind in enumerate(["raw", "packed"]):
+            yield f"good-{name}-{kind}", leaf_image(
+                *runs, flags=flags, chunks=bytes([how] * 3), **good)
+    yield "good-draft", leaf_image(*runs, flags=8, **good)
+    yield "good-many", leaf_image(
+        *[entry(i * 2, 1, PAGES | 1 + i % 32) for i in range(128)], pages=32)
+    yield "good-nothing", layer([], [root(1 << 30, NOTHING)], pages=0)
+    yield "good-roots", layer(
+        [entry(0, 2, 1)], [root(512, entry(0, 1, 0)), root(4096, NOTHING),
+                           root(8192, entry(0, 1, 0))])
+    for levels, size in enumerate([1 << 28, 1 << 36, 1 << 44, 1 << 52], 1):
+        nodes, top = deep(levels)
+        yield f"good-level-{levels}", layer(nodes, [root(size, top)], flags=8)
+    yield "good-imports", leaf_image(
+        entry(0, 8, PAGES | 1, 1), entry(10, 4, DIFFS, 2), entry(20, 1, DIFFS),
+        imports=[0, 1, SELF], diffs=[diff(3, 1, 0, n, 1)], patches=patch,
+        flags=8)
+    yield "good-subtree", layer(
+        [entry(0, 1, 0, 1), entry(1, 1, 0, 2), entry(7, 1, 2), entry(0, 1, 2)],
+        [root(1 << 28, entry(0, 3, 0))], imports=[0, 1], flags=8)
+    yield "same-child", layer(
+        [entry(0, 1, PAGES | 1)] +
+        [entry(i, 8, 1 + 8 * k) for k in range(4) for i in range(8)],
+        [root(1 << 52, entry(0, 8, 25))])
+
+    yield "import-beyond", leaf_image(entry(0, 1, PAGES | 1, 2), imports=[0])
+    yield "import-missing", leaf_image(
+        entry(0, 1, PAGES | 1, 1), imports=[MISSING])
+    yield "import-of-child", layer(
+        [entry(0, 1, 0, 9)], [root(1 << 28, entry(0, 1, 0))], imports=[0])
+    yield "import-of-top", layer([], [root(1 << 20, entry(0, 1, 0, 3))])
+    yield "import-beyond-theirs", leaf_image(
+        entry(0, 1, PAGES | 30, 1), entry(1, 1, DIFFS | 30, 2), imports=[0, 1])
+    for name, run in [("beyond", entry(250, 16, PAGES | 1)),
+                      ("ends", entry(250, 6, PAGES | 1)),
+                      ("zero-beyond", entry(255, 2, ZERO)),
+                      ("diffs-beyond", entry(255, 2, DIFFS))]:
+        yield f"run-{name}-leaf", layer(
+            [run, entry(0, 1, PAGES | 9), entry(0, 1, 0), entry(1, 1, 1)],
+            [root(1 << 21, entry(0, 2, 2))], pages=32, patches=patch,
+            diffs=[diff(2, 1, 0, n)] * 2)
+    yield "run-beyond-data", leaf_image(entry(0, 5, PAGES | 1))
+    yield "run-of-page-0", leaf_image(entry(0, 1, PAGES))
+    yield "run-of-kind-3", leaf_image(entry(0, 1, 3 << 30))
+    yield "run-of-zero-at", leaf_image(entry(0, 1, ZERO | 1))
+    yield "run-of-diffs-beyond", leaf_image(entry(0, 2, DIFFS), **good)
+    yield "run-last", leaf_image(entry(255, 1, PAGES | 4), entry(3, 1, ZERO))
+    yield "overlap", leaf_image(entry(0, 4, PAGES | 1), entry(2, 4, ZERO))
+    yield "descending", leaf_image(
+        entry(9, 1, PAGES | 1), entry(5, 9, ZERO), entry(0, 1, PAGES | 2))
+    yield "node-beyond", layer(
+        [entry(0, 1, 5)], [root(1 << 28, entry(0, 1, 0))])
+    yield "node-crosses-page", layer(
+        [entry(i % 256, 1, ZERO) for i in range(600)],
+        [root(1 << 20, entry(0, 8, 508))])
+    yield "node-last-at", layer(
+        [entry(0, 1, 2**32 - 1)], [root(1 << 28, entry(0, 1, 0))])
+    yield "root-level", layer([], [root(1 << 20, NOTHING, 1)])
+    yield "root-index", layer(
+        [entry(0, 1, ZERO)], [root(1 << 20, entry(1, 1, 0))])
+    yield "root-size-0", layer([], [root(1, NOTHING, 0)])
+    yield "root-size-big", layer([], [root(2**63, NOTHING, 4)])
+    yield "root-none", layer([entry(0, 1, ZERO)])
+    for name, d in [
+            ("base-0", diff(0, 1, 0, n)), ("base-beyond", diff(9, 1, 0, n)),
+            ("import", diff(2, 1, 0, n, 4)), ("patch-0", diff(2, 0, 0, n)),
+            ("patch-beyond", diff(2, 9, 0, n)), ("empty", diff(2, 1, 0, 0)),
+            ("long", diff(2, 1, 0, 513)), ("past-page", diff(2, 1, 4090, 10)),
+            ("zero", diff(2, 1, 0, n, 0, 1)), ("cut", diff(2, 1, 0, n - 1))]:
+        yield f"diff-{name}", leaf_image(
+            entry(0, 1, DIFFS), diffs=[d], patches=patch)
+    yield "sums-wrong", leaf_image(*runs, sums=[1, 2, 3, 4], **good)
+    yield from changed(runs, good)
+
+
+def changed(runs, good):
+    """A good file but for some fields."""
+    big = [2**64 - 1, 2**61, 3]
+    fields = {"table-offset": 32, "table-bytes": 40, "data-pages": 80,
+              "meta-bytes": 88}
+    for s, name in enumerate(["nodes", "sums", "diffs", "imports", "roots"]):
+        fields[name + "-offset"] = 96 + 16 * s
+        fields[name + "-count"] = 104 + 16 * s
+    for name, at in fields.items():
+        for i, value in enumerate(big):
+            yield f"trailer-{name}-{i}", leaf_image(
+                *runs, changes=[change(TRAILER, at, value)], **good)
+    yield "trailer-nodes-wrap", layer(
+        [entry(0, 1, 2**32 - 9)], [root(1 << 28, entry(0, 1, 0))],
+        changes=[change(TRAILER, 104, 2**61)])
+    yield "trailer-zero", leaf_image(
+        *runs, changes=[change(TRAILER, 300, 1)], **good)
+    yield "trailer-version", leaf_image(
+        *runs, changes=[change(TRAILER, 8, 2, 2)], **good)
+    for name, at, value in [
+            ("version", 8, 2), ("version-0", 8, 0), ("flags", 12, 4),
+            ("encoded", 12, 1), ("bytes", 32, 100), ("below", 40, 3),
+            ("below-layer", 40, 1), ("below-head", 60, 1), ("zero", 100, 1)]:
+        yield f"header-{name}", leaf_image(
+            *runs, changes=[change(HEADER, at, value, 2)], **good)
+    yield "file-data", leaf_image(
+        *runs, changes=[change(FILE, 3 * 4096 + 9, 1, 0)], **good)
+    yield "file-meta", leaf_image(
+        *runs, changes=[change(FILE, 5 * 4096 + 9, 1, 0)], **good)
+    for name, at, value in [("offset", 0, 4097), ("stored", 8, 2**31),
+                            ("stored-0", 8, 0), ("zero", 12, 1)]:
+        yield f"chunk-{name}", leaf_image(
+            *runs, flags=1, chunks=bytes([PACKED]),
+            changes=[change(TABLE, at, value, 2)], **good)
+    for flags in 1, 3:
+        yield f"chunk-bent-{flags}", leaf_image(
+            *runs, flags=flags, **good,
+            chunks=struct.pack("<BH16s", BENT, 9, b"\1\0\0\x40"))
+        yield f"chunk-long-{flags}", leaf_image(
+            *runs, flags=flags, **good,
+            chunks=struct.pack("<BH", GIVEN | 0x80, 999))
+        yield f"chunk-given-{flags}", leaf_image(
+            *runs, flags=flags, **good,
+            chunks=struct.pack("<BH", GIVEN, 10) + frame(123))
+        yield f"chunk-old-{flags}", leaf_image(
+            *runs, flags=flags, **good,
+            chunks=struct.pack("<BH", GIVEN, 23) + OLD_FRAME + frame(200))
+
+
+def frame(count, value=b"x"):
+    """One zstd frame with one block of equal bytes (RFC 8878)."""
+    return struct.pack("<IBB", 0xFD2FB528, 0x20, count) + \
+        (count << 3 | 3).to_bytes(3, "little") + value
+
+
+# The same of one byte, as zstd 0.7 had it.
+OLD_FRAME = b"\x27\xb5\x2f\xfd\x20\1\x40\0\1x\xc0\0\0"
+SKIPPED = b"\x50\x2a\x4d\x18\1\0\0\0\0"
+
+
+def real_file(nroots=1):
+    """A whole layer without data, as it is in a file."""
+    def h(data, size):
+        return hashlib.blake2b(data, digest_size=size).digest()
+    head = struct.pack("<8sII16s", b"ttlayer\n", 1, 0, b"u" * 16)
+    head = head.ljust(496, b"\0")
+    check = h(head, 16)
+    meta = root(1 << 20, NOTHING) * nroots
+    table = h(meta, 16)
+    sections = [(0, 0)] * 4 + [(0, nroots)]
+    end = struct.pack("<8sII16sQQ32sQQ", b"tttrail\n", 1, 0, check,
+                      4096 + len(meta), 16, h(table, 32), 0, len(meta))
+    end += b"".join(struct.pack("<QQ", *s) for s in sections)
+    end = end.ljust(480, b"\0")
+    return (head + check).ljust(4096, b"\0") + meta + table + end + h(end, 32)
+
+
+def raw_layers():
+    good = real_file()
+    yield "raw-good", b"\0" + good
+    yield "raw-cut", b"\0" + good[:-1]
+    yield "raw-header", b"\0" + good[:512]
+    yield "raw-no-trailer", b"\0" + good[:512] + bytes(4100)
+    yield "raw-other", b"\0QFI\xfb" + bytes(600)
+    yield "raw-empty", b"\0"
+
+
+# 600 bytes of text by zstd 1.5: literals and sequences.
+BLOCKS = bytes.fromhex(
+    "28b52ffd605801a50500d2ca1912c0251de16d6daa7fa4dc52a694fa5183c302c210f843"
+    "ca546fe46bf19fabcc65c364994c66dd67765b9f6833e1d16b990d4175fa79eedfd6b126"
+    "51520cdaa4638bbe3b3a4ed647b3d7b85799a81f52a6e82165ae43ca9c43ca7000016108"
+    "c49032620001610850a831587bcefe069093261d1050c60f5886064c62c8e61008035255"
+    "ba808ff74e6aab7fc076c9c6381814b170468524135250850152ea203e54f5106ca9ab3f"
+    "0598e20194fffe8f5015")
+
+
+def patches():
+    yield "pages-equal", bytes([0, 1, 0, 0, 9, 7])
+    yield "pages-word", bytes([0, 1, 0, 0, 200, 1, 8, 0, 4, 2])
+    yield "pages-apart", bytes([0, 0]) + b"".join(
+        bytes([i * 13 & 255, i * 13 >> 8, 1, 9]) for i in range(90))
+    yield "pages-ends", bytes([0, 0, 0, 0, 1, 9, 255, 15, 1, 9])
+    yield "pages-too-much", bytes([0, 0]) + b"".join(
+        bytes([0, i, 255, 9]) for i in range(8))
+    yield "patch-good", b"\1" + piece(0, b"a") + piece(4095, b"b")
+    yield "patch-empty", b"\1"
+    yield "patch-head-only", b"\1" + struct.pack("<HH", 0, 0)
+    yield "patch-cut-head", b"\1" + piece(0, b"a") + b"\0\0\1"
+    yield "patch-cut", b"\1" + piece(5, b"abcdef")[:-1]
+    yield "patch-past-page", b"\1" + piece(4095, b"ab")
+    yield "patch-far", b"\1" + piece(65535, b"ab")
+    yield "patch-513", b"\1" + piece(0, b"x" * 509)
+
+    def chunk(plain, stored):
+        return b"\2" + struct.pack("<I", plain - 1) + stored
+    yield "chunk-frame", chunk(200, frame(200))
+    yield "chunk-short", chunk(201, frame(200))
+    yield "chunk-long", chunk(199, frame(200))
+    yield "chunk-two", chunk(400, frame(200) * 2)
+    yield "chunk-skip", chunk(200, SKIPPED + frame(200))
+    yield "chunk-old", chunk(201, OLD_FRAME + frame(200))
+    yield "chunk-cut", chunk(200, frame(200)[:-1])
+    yield "chunk-raw", chunk(9, b"123456789")
+    yield "chunk-raw-long", chunk(8, b"123456789")
+    yield "chunk-blocks", chunk(600, BLOCKS)
+    for flags in range(3):
+        yield f"encode-{flags}", bytes([3, flags, 16, 77]) + b"some words" * 9
+        yield f"encode-last-{flags}", bytes([3, flags, 0, 1]) + bytes(range(99))
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
+    seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches())}
+    for target, made in seeds.items():
+        os.makedirs(os.path.join(top, target), exist_ok=True)
+        for name, data in made:
+            with open(os.path.join(top, target, name), "wb") as f:
+                f.write(data)
+        size = sum(len(data) for _, data in made)
+        print(f"{target}: {len(made)} seeds, {size} bytes")
+
+
+if __name__ == "__main__":
+    main()
