@@ -42,7 +42,7 @@ enum compact_state { ROOTS, PATCHES, COPIED };
 
 struct compact {
 	struct compact_options o;
-	char name[96];
+	char name[FILE_NAME_TEXT];
 	struct layer_writer *writer;
 	enum compact_state state;
 

@@ -22,7 +22,7 @@ struct difference {
 
 struct draft {
 	struct draft_options o;
-	char name[96];
+	char name[FILE_NAME_TEXT];
 	struct image base;
 	struct layer_writer *writer;
 	struct blockmap map;

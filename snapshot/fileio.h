@@ -11,6 +11,9 @@
 
 #include "fail.h"
 
+/* A file's name as messages have it; what is longer is cut. */
+#define FILE_NAME_TEXT 256
+
 /* 0 or -errno; -ENODATA when the file ends before `len` bytes were read. */
 int file_read(int fd, uint64_t offset, void *buf, size_t len);
 /* 0 or -errno; some of it may have been written then. */

@@ -4,6 +4,7 @@
 #define TINTYPE_HEAD_IMPL_H
 
 #include "blockmap.h"
+#include "fileio.h"
 #include "head.h"
 
 /*
@@ -47,7 +48,7 @@ enum flush_stage { FLUSH_IDLE, FLUSH_DATA, FLUSH_LOG, FLUSH_PLAIN };
 
 struct head {
 	int fd;
-	char name[96];
+	char name[FILE_NAME_TEXT];
 	bool writable, frozen;
 	int failed; /* a sync failed: 0 or -errno, for good */
 	struct layer_header header;

@@ -6,14 +6,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fileio.h"
 #include "layer.h"
-
-#define LAYER_NAME_MAX 96
 
 struct layer {
 	struct layer_set *set;
 	unsigned number;
-	char name[LAYER_NAME_MAX];
+	char name[FILE_NAME_TEXT];
 	int fd;
 	uint64_t file_bytes;
 	struct object_id id;

@@ -405,7 +405,7 @@ static int link_one(struct layer *l, unsigned import, layer_find_fn find,
 		    void *ctx, struct fail *why)
 {
 	struct object_id id;
-	char name[LAYER_NAME_MAX];
+	char name[FILE_NAME_TEXT];
 	int err = layer_import_id(l, import, &id, why), fd;
 
 	if (err)

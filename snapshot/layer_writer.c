@@ -15,7 +15,7 @@
 
 struct layer_writer {
 	int fd;
-	char name[96];
+	char name[FILE_NAME_TEXT];
 	struct layer_header header;
 	struct layer_trailer trailer;
 	struct codec *codec; /* NULL: plain */
