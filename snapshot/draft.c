@@ -81,6 +81,10 @@ int draft_create(struct draft **out, const struct draft_options *o,
 		err = no_memory(d, why);
 	if (!err)
 		err = layer_header_make(&h, o->flags, 0);
+	if (!err && o->uid) {
+		memcpy(h.uid, o->uid, UID_BYTES);
+		layer_header_seal(&h);
+	}
 	if (!err)
 		err = layer_writer_create(&d->writer, o->fd, d->name, &h,
 					  o->key, why);

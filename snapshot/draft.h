@@ -24,7 +24,10 @@ struct draft_options {
 	/* What it lies on; at most that large. Its layers outlive the draft. */
 	const struct image *base;
 	uint32_t flags;	    /* LAYER_COMPRESSED, LAYER_ENCRYPTED */
-	const uint8_t *key; /* with LAYER_ENCRYPTED */
+	const uint8_t *key; /* with LAYER_ENCRYPTED: for this layer alone */
+	/* The layer's uid, random, for who makes its key from it or keeps the
+	 * key under it; NULL: one is made. */
+	const uint8_t *uid;
 	/* Do not read the base to compare: what is put is stored in full. */
 	bool plain_pages;
 	/* What the base has not is a raw file's: zeroes must be said. */
