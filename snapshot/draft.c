@@ -286,6 +286,17 @@ int draft_put(struct draft *d, uint64_t page, const void *data,
 		       : put_full(d, page, data, why);
 }
 
+/* The base reads as zero there: what was put meanwhile is taken back. */
+static int forget(struct draft *d, uint64_t page, uint64_t end,
+		  struct fail *why)
+{
+	int err = 0;
+
+	while (!err && (page = blockmap_next(&d->map, page)) < end)
+		err = set_block(d, page, BLOCK_NONE, 0, why);
+	return err;
+}
+
 int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 		   struct fail *why)
 {
@@ -303,9 +314,10 @@ int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 			       (e.kind == EXTENT_NOTHING && zero);
 		}
 		e.count = MIN(e.count, count);
-		for (uint64_t i = 0; i < e.count && !err; i++)
-			err = set_block(d, page + i,
-					zero ? BLOCK_NONE : BLOCK_ZERO, 0, why);
+		if (!err && zero)
+			err = forget(d, page, page + e.count, why);
+		for (uint64_t i = 0; i < e.count && !err && !zero; i++)
+			err = set_block(d, page + i, BLOCK_ZERO, 0, why);
 		page += e.count;
 		count -= e.count;
 	}
