@@ -44,6 +44,22 @@ int layer_io_failed(const struct layer *l, int err, const char *verb,
 
 /* ---- chunks ---- */
 
+/* Nobody can tell a wrong key from damage. */
+static int chunk_damaged(const struct layer *l, uint64_t number,
+			 struct fail *why)
+{
+	bool encrypted = l->flags & LAYER_ENCRYPTED;
+
+	return fail_set(why, EXIT_INTEGRITY, -EBADMSG, l->name,
+			encrypted ? "give its own key, or restore it from a "
+				    "copy"
+				  : "restore it from a copy",
+			"damaged at 0x%llx: chunk %llu: wrong check%s",
+			(unsigned long long)l->chunks[number].offset,
+			(unsigned long long)number,
+			encrypted ? ", or not its key" : "");
+}
+
 /* Decodes a chunk into l->chunk_plain unless it is there; the lock is held. */
 static int hold_chunk(struct layer *l, uint64_t number, struct fail *why)
 {
@@ -67,9 +83,7 @@ static int hold_chunk(struct layer *l, uint64_t number, struct fail *why)
 		return layer_io_failed(l, err, "read", e->offset, why);
 	err = codec_decode(l->codec, &c, l->chunk_stored, l->chunk_plain);
 	if (err)
-		return layer_damaged(l, e->offset, why,
-				     "chunk %llu: wrong check",
-				     (unsigned long long)number);
+		return chunk_damaged(l, number, why);
 	l->chunk_held = number;
 	return 0;
 }

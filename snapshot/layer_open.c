@@ -260,8 +260,10 @@ static int make_codec(struct layer *l, const struct layer_header *h,
 	if (l->flags & LAYER_ENCRYPTED)
 		err = s->key ? s->key(s->key_ctx, h->uid, key) : -ENOKEY;
 	if (err)
-		return fail_set(why, EXIT_DENIED, err, l->name, "give its key",
-				"is encrypted: %s", strerror(-err));
+		return fail_set(
+		    why, EXIT_DENIED, err, l->name,
+		    "give its key by --key-file", "is encrypted: %s",
+		    err == -ENOKEY ? "its key is not here" : strerror(-err));
 	err = codec_create(&l->codec, l->flags, h->uid, key);
 	explicit_bzero(key, sizeof(key));
 	if (err == -EOPNOTSUPP)
