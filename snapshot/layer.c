@@ -361,6 +361,11 @@ uint32_t layer_data_pages(const struct layer *l)
 	return l->data_pages;
 }
 
+uint64_t layer_meta_bytes(const struct layer *l)
+{
+	return l->meta_bytes;
+}
+
 uint64_t layer_items(const struct layer *l, enum section s)
 {
 	return l->section[s].count;

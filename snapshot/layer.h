@@ -60,6 +60,9 @@ int layer_link(struct layer_set *s, layer_find_fn find, void *ctx,
  * number. */
 struct layer *layer_set_at(const struct layer_set *s, unsigned n);
 unsigned layer_set_count(const struct layer_set *s);
+/* NULL: it is not in the set. */
+struct layer *layer_set_find(const struct layer_set *s,
+			     const struct object_id *id);
 
 unsigned layer_number(const struct layer *l);
 const struct object_id *layer_id(const struct layer *l);
@@ -68,6 +71,7 @@ uint32_t layer_flags(const struct layer *l);
 int layer_fd(const struct layer *l);
 uint64_t layer_file_bytes(const struct layer *l);
 uint32_t layer_data_pages(const struct layer *l);
+uint64_t layer_meta_bytes(const struct layer *l);
 uint64_t layer_items(const struct layer *l, enum section s);
 
 /* Import 0 is the layer itself. */

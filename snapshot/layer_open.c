@@ -336,8 +336,8 @@ static struct layer **place_of(const struct layer_set *s,
 	return &s->by_id[i & mask];
 }
 
-static struct layer *find_by_id(const struct layer_set *s,
-				const struct object_id *id)
+struct layer *layer_set_find(const struct layer_set *s,
+			     const struct object_id *id)
 {
 	return s->room ? *place_of(s, id) : NULL;
 }
@@ -389,7 +389,7 @@ int layer_open(struct layer_set *s, int fd, const char *name,
 	pthread_mutex_init(&l->decode_lock, NULL);
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	err = read_layer(l, want, why);
-	same = err ? NULL : find_by_id(s, &l->id);
+	same = err ? NULL : layer_set_find(s, &l->id);
 	if (!err && !same)
 		err = add_to_set(s, l);
 	if (err == -ENOMEM)
@@ -412,7 +412,7 @@ static int link_one(struct layer *l, unsigned import, layer_find_fn find,
 
 	if (err)
 		return err;
-	l->imports[import - 1] = find_by_id(l->set, &id);
+	l->imports[import - 1] = layer_set_find(l->set, &id);
 	if (l->imports[import - 1])
 		return 0;
 	fd = find(ctx, &id);
