@@ -91,31 +91,17 @@ int head_read_info(int fd, const char *name, struct head_info *info,
 	return 0;
 }
 
-/* A sealed file has no log any more: as a head it would be empty. The last
- * bytes of a head are a guest's, who cannot know the header's random uid and so
- * not its check. */
+/* A sealed file has no log any more: as a head it would be empty. */
 static int refuse_sealed(const struct head *h, struct fail *why)
 {
-	const char *name = h->name;
-	int fd = h->fd;
-	struct layer_trailer t;
 	struct object_id id;
-	uint64_t bytes;
-	int err = file_bytes(fd, &bytes);
+	int got = layer_is_sealed(h->fd, &h->header, &id);
 
-	if (!err && bytes >= PAGE_BYTES + sizeof(t))
-		err = file_read(fd, bytes - sizeof(t), &t, sizeof(t));
-	if (err)
-		return file_failed(name, err, "read", why);
-	if (bytes < PAGE_BYTES + sizeof(t) ||
-	    memcmp(t.magic, TRAILER_MAGIC, sizeof(t.magic)) ||
-	    memcmp(t.header_check, h->header.check, CHECK_BYTES))
-		return 0;
-	hash_id(&id, &t, offsetof(struct layer_trailer, id));
-	if (!object_id_equal(&id, &t.id))
-		return 0;
-	return fail_set(why, EXIT_WRONG_STATE, -EBUSY, name,
-			"open it as a layer", "is sealed");
+	if (got < 0)
+		return file_failed(h->name, got, "read", why);
+	return got ? fail_set(why, EXIT_WRONG_STATE, -EBUSY, h->name,
+			      "open it as a layer", "is sealed")
+		   : 0;
 }
 
 static int recover(struct head *h, struct fail *why)

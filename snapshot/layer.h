@@ -107,4 +107,8 @@ uint64_t layer_item_offset(const struct layer *l, enum section s, uint64_t at);
 int layer_read_header(int fd, const char *name, struct layer_header *h,
 		      struct fail *why);
 
+/* Whether the file with that header ends in a trailer that names it, and so is
+ * a layer and no head: 1 with the layer's id, 0, or -errno. */
+int layer_is_sealed(int fd, const struct layer_header *h, struct object_id *id);
+
 #endif

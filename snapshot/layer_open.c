@@ -165,6 +165,25 @@ static int check_trailer(struct layer *l, const struct layer_trailer *t,
 	return check_sections(l, t, why);
 }
 
+/* The last bytes of a head are a guest's, who cannot know the header's random
+ * uid and so not its check. */
+int layer_is_sealed(int fd, const struct layer_header *h, struct object_id *id)
+{
+	struct layer_trailer t;
+	uint64_t bytes;
+	int err = file_bytes(fd, &bytes);
+
+	if (err || bytes < PAGE_BYTES + sizeof(t))
+		return err;
+	err = file_read(fd, bytes - sizeof(t), &t, sizeof(t));
+	if (err)
+		return err;
+	hash_id(id, &t, offsetof(struct layer_trailer, id));
+	return !memcmp(t.magic, TRAILER_MAGIC, sizeof(t.magic)) &&
+	       !memcmp(t.header_check, h->check, CHECK_BYTES) &&
+	       object_id_equal(id, &t.id);
+}
+
 /* ---- table ---- */
 
 static uint32_t chunk_plain_bytes(const struct layer *l, uint64_t chunk)
