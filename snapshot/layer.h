@@ -51,7 +51,9 @@ int layer_open(struct layer_set *s, int fd, const char *name,
 /*
  * Opens the imports of all layers of the set, and theirs, by `find`. One that
  * is not found (-ENOENT) is no failure before something needs it: a tree may
- * have stopped referring to it. Any other error of `find` is returned.
+ * have stopped referring to it. Any other error of `find` is returned, and so is
+ * damage; all that can be linked is linked then too, and what cannot is as good
+ * as not there.
  */
 int layer_link(struct layer_set *s, layer_find_fn find, void *ctx,
 	       struct fail *why);

@@ -445,23 +445,36 @@ static int link_one(struct layer *l, unsigned import, layer_find_fn find,
 	return layer_open(l->set, fd, name, &id, &l->imports[import - 1], why);
 }
 
+static int link_layer(struct layer *l, layer_find_fn find, void *ctx,
+		      struct fail *why)
+{
+	uint64_t n = l->section[SECTION_IMPORTS].count;
+	int first = 0;
+
+	for (unsigned k = 1; k <= n; k++) {
+		int err = link_one(l, k, find, ctx, first ? NULL : why);
+
+		first = first ? first : err;
+	}
+	l->linked = !first;
+	return first;
+}
+
 int layer_link(struct layer_set *s, layer_find_fn find, void *ctx,
 	       struct fail *why)
 {
+	int first = 0;
+
 	/* Those that are opened on the way are appended and get their turn. */
 	for (unsigned i = 0; i < s->count; i++) {
 		struct layer *l = s->layer[i];
-		uint64_t n = l->section[SECTION_IMPORTS].count;
+		int err = l->linked
+			      ? 0
+			      : link_layer(l, find, ctx, first ? NULL : why);
 
-		for (unsigned k = 1; !l->linked && k <= n; k++) {
-			int err = link_one(l, k, find, ctx, why);
-
-			if (err)
-				return err;
-		}
-		l->linked = true;
+		first = first ? first : err;
 	}
-	return 0;
+	return first;
 }
 
 struct layer_set *layer_set_create(layer_key_fn key, void *ctx)
