@@ -206,6 +206,17 @@ static void leave_out(struct replay *r, const struct batch *b)
 	r->h->counts.dropped = b->n;
 }
 
+/* Before anything is written to a head, its log has a commit. A file without
+ * one that is longer was a layer, whose log is punched out, before it lost its
+ * end: it must not be taken for an empty disk. */
+static int check_fresh(const struct replay *r)
+{
+	if (r->h->generation == 1 && r->slots <= r->p.slot + r->p.pages)
+		return 0;
+	return damaged(r, (uint64_t)r->p.slot << PAGE_SHIFT,
+		       "no commit: a layer without its end, or a lost log");
+}
+
 static int replay(struct replay *r)
 {
 	unsigned now = 0;
@@ -225,7 +236,7 @@ static int replay(struct replay *r)
 	r->p = r->batch[now].start;
 	r->h->nextents = r->batch[now].extents;
 	if (!have)
-		return 0;
+		return check_fresh(r);
 	got = data_is_there(r, &r->batch[!now]);
 	if (got == 1)
 		return apply(r, &r->batch[!now]);

@@ -198,6 +198,40 @@ Test(head, seal_makes_a_layer_with_the_same_content)
 		     -EBUSY);
 }
 
+/* Its log is punched out: it must not be taken for an empty disk. */
+Test(head, open_when_a_sealed_one_lost_its_end_is_refused)
+{
+	int fd = make_head(MIB(64));
+	struct head *h = open_head(fd, NULL);
+	struct object_id id;
+	uint64_t bytes;
+
+	put_tag(h, 3, 4);
+	flush(h);
+	head_freeze(h);
+	cr_assert_eq(head_seal(h, NULL, &id, &why), 0, "%s", why.message);
+	head_close(h);
+	cr_assert_eq(file_bytes(fd, &bytes), 0);
+	cr_assert_eq(ftruncate(fd, (off_t)bytes - 1), 0);
+	cr_assert_eq(head_open(&h, fd, "head", &HEAD_BELOW_NOTHING, true, &why),
+		     -EBADMSG);
+	cr_assert_not_null(strstr(why.message, "0x1000: no commit"), "%s",
+			   why.message);
+}
+
+/* A head that was made and never opened has no commit either. */
+Test(head, open_when_it_was_just_made_is_empty)
+{
+	int fd = make_head(MIB(64));
+	struct head *h;
+
+	cr_assert_eq(
+	    head_open(&h, fd, "head", &HEAD_BELOW_NOTHING, false, &why), 0,
+	    "%s", why.message);
+	expect_tag(h, 3, 0);
+	head_close(h);
+}
+
 Test(head, swap_of_heads_keeps_reading_through_the_frozen_one)
 {
 	int fd[2] = { make_head(MIB(8)), make_head(MIB(8)) };
