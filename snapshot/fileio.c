@@ -79,7 +79,12 @@ int file_failed(const char *name, int err, const char *verb, struct fail *why)
 		break;
 	case EACCES:
 	case EPERM:
+	case EROFS:
 		code = EXIT_DENIED;
+		break;
+	case ENOENT:
+	case ENOTDIR:
+		code = EXIT_NOT_FOUND;
 		break;
 	}
 	return fail_set(why, code, err, name, NULL, "%s: %s", verb,
