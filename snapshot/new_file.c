@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files without a name until they are done: O_TMPFILE and linkat. */
+#include "new_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hash.h"
+#include "util.h"
+
+static int exists(const struct new_file *f, struct fail *why)
+{
+	return fail_set(why, EXIT_CONFLICT, -EEXIST, f->path,
+			"give another name, or remove it first", "exists");
+}
+
+/* Opens the directory, and keeps the name in it. */
+static int part_path(struct new_file *f, const char *path)
+{
+	const char *slash = strrchr(path, '/'),
+		   *name = slash ? slash + 1 : path;
+	char dir[PATH_MAX];
+
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EISDIR;
+	if (strlen(name) > NAME_MAX || name - path >= PATH_MAX)
+		return -ENAMETOOLONG;
+	strcpy(f->name, name);
+	snprintf(dir, sizeof(dir), "%.*s", (int)(name - path), path);
+	f->dir = open(*dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return f->dir < 0 ? -errno : 0;
+}
+
+/* Without a name, or with one that nobody else has. */
+static int open_file(struct new_file *f, mode_t mode)
+{
+	uint64_t random;
+	int err;
+
+	f->fd = openat(f->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+	/* How those say it that cannot: the last one a kernel before 3.11. */
+	if (f->fd >= 0 ||
+	    (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
+		return f->fd < 0 ? -errno : 0;
+	err = random_bytes(&random, sizeof(random));
+	if (err)
+		return err;
+	snprintf(f->temp, sizeof(f->temp), ".tintype-%016" PRIx64, random);
+	f->fd = openat(f->dir, f->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
+		       mode);
+	if (f->fd >= 0)
+		return 0;
+	err = -errno;
+	f->temp[0] = '\0';
+	return err;
+}
+
+int new_file_create(struct new_file *f, const char *path, unsigned mode,
+		    struct fail *why)
+{
+	struct stat st;
+	int err;
+
+	snprintf(f->path, sizeof(f->path), "%s", path);
+	err = part_path(f, path);
+	/* Before any work is done for it; the commit is what is sure. */
+	if (!err && !fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW))
+		return exists(f, why);
+	if (!err)
+		err = open_file(f, mode);
+	return err ? file_failed(path, err, "create", why) : 0;
+}
+
+static int link_unnamed(const struct new_file *f)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	if (!linkat(AT_FDCWD, path, f->dir, f->name, AT_SYMLINK_FOLLOW))
+		return 0;
+	/* Without /proc: only with a capability. */
+	if (errno == ENOENT &&
+	    !linkat(f->fd, "", f->dir, f->name, AT_EMPTY_PATH))
+		return 0;
+	return -errno;
+}
+
+/* Where there are no links, a rename that replaces nothing. */
+static int link_named(struct new_file *f)
+{
+	if (!linkat(f->dir, f->temp, f->dir, f->name, 0))
+		unlinkat(f->dir, f->temp, 0);
+	else if (errno == EEXIST ||
+		 renameat2(f->dir, f->temp, f->dir, f->name, RENAME_NOREPLACE))
+		return -errno;
+	f->temp[0] = '\0';
+	return 0;
+}
+
+int new_file_commit(struct new_file *f, struct fail *why)
+{
+	int err = file_sync(f->fd);
+
+	if (!err)
+		err = f->temp[0] ? link_named(f) : link_unnamed(f);
+	if (err == -EEXIST)
+		return exists(f, why);
+	/* EINVAL: this file system has nothing to sync. */
+	if (!err && fsync(f->dir) < 0 && errno != EINVAL) {
+		err = -errno;
+		unlinkat(f->dir, f->name, 0);
+	}
+	return err ? file_failed(f->path, err, "create", why) : 0;
+}
+
+void new_file_discard(struct new_file *f)
+{
+	if (f->temp[0])
+		unlinkat(f->dir, f->temp, 0);
+	f->temp[0] = '\0';
+	cleanup_close(&f->fd);
+	cleanup_close(&f->dir);
+	f->fd = f->dir = -1;
+}
