@@ -96,6 +96,9 @@ int cli_call_dir(const struct vm_dir *d, const char *verb, json_t **result,
 /* Prints a document on stdout, and takes the reference. The exit code. */
 int cli_print_json(json_t *doc, struct fail *why);
 
+/* The same for people: "name: value" lines, what is inside indented. */
+void cli_print_tree(const json_t *doc);
+
 /* Tells a failure on stderr: a line, or a JSON object. */
 void cli_print_fail(const struct fail *why, bool json);
 
@@ -105,5 +108,8 @@ int cli_flush(int code, struct fail *why);
 /* "512M", "1.5G": for people. */
 #define CLI_SIZE_TEXT 16
 void cli_size_text(char buf[CLI_SIZE_TEXT], uint64_t bytes);
+/* "3s", "2m10s", "5h02m", "3d04h" */
+#define CLI_AGE_TEXT 32
+void cli_age_text(char buf[CLI_AGE_TEXT], json_int_t ns);
 
 #endif

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "util.h"
@@ -15,23 +14,6 @@ static json_int_t number(const struct vm_view *v, const char *key)
 	const json_t *n = json_object_get(v->status, key);
 
 	return json_integer_value(n ? n : json_object_get(v->config, key));
-}
-
-/* "3s", "2m10s", "5h02m", "3d04h" */
-static void age_text(char buf[32], json_int_t ns)
-{
-	json_int_t s = ns / 1000000000;
-
-	if (s < 60)
-		snprintf(buf, 32, "%" JSON_INTEGER_FORMAT "s", s);
-	else if (s < 3600)
-		snprintf(buf, 32, "%dm%02ds", (int)(s / 60), (int)(s % 60));
-	else if (s < 86400)
-		snprintf(buf, 32, "%dh%02dm", (int)(s / 3600),
-			 (int)(s / 60 % 60));
-	else
-		snprintf(buf, 32, "%dd%02dh", (int)(s / 86400 % 1000000),
-			 (int)(s / 3600 % 24));
 }
 
 static json_t *view_json(const struct vm_view *v)
@@ -55,12 +37,12 @@ static json_t *view_json(const struct vm_view *v)
 /* `exit_code`: with a column for it. */
 static void print_row(const struct vm_view *v, bool exit_code)
 {
-	char memory[CLI_SIZE_TEXT], age[32] = "-", pid[16] = "-";
+	char memory[CLI_SIZE_TEXT], age[CLI_AGE_TEXT] = "-", pid[16] = "-";
 	const json_t *code = json_object_get(v->status, "code");
 
 	cli_size_text(memory, (uint64_t)number(v, "memory"));
 	if (v->alive && v->status) {
-		age_text(age, number(v, "uptime_ns"));
+		cli_age_text(age, number(v, "uptime_ns"));
 		snprintf(pid, sizeof(pid), "%d", (int)number(v, "pid"));
 	}
 	printf("%-24s %-9s %8s %5d %8s %9s", v->name, v->state, pid,
@@ -122,87 +104,6 @@ int cli_ps(const struct options *o, struct fail *why)
 
 /* ---- inspect ---- */
 
-/* Several lines become one; nothing of it steers the terminal. */
-static void print_text(const char *s)
-{
-	for (; *s; s++)
-		putchar((unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s);
-	putchar('\n');
-}
-
-/* Bytes, times and dates as people say them; --json has the numbers. */
-static bool print_quantity(const char *key, json_int_t n)
-{
-	char text[32];
-	time_t date = (time_t)n;
-	struct tm tm;
-
-	if (!strcmp(key, "memory")) {
-		cli_size_text(text, (uint64_t)n);
-		printf("%s\n", text);
-	} else if (!strcmp(key, "uptime_ns")) {
-		age_text(text, n);
-		printf("%s\n", text);
-	} else if (!strcmp(key, "started") && gmtime_r(&date, &tm)) {
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &tm);
-		printf("%s\n", text);
-	} else {
-		return false;
-	}
-	return true;
-}
-
-static void print_value(const char *key, const json_t *v)
-{
-	if (json_is_string(v))
-		print_text(json_string_value(v));
-	else if (json_is_integer(v) &&
-		 print_quantity(key, json_integer_value(v)))
-		;
-	else if (json_is_integer(v))
-		printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(v));
-	else
-		printf("%s\n", json_is_true(v) ? "yes" : "no");
-}
-
-/* A text that says nothing, as the message of a good end. */
-static bool is_empty(const json_t *v)
-{
-	return json_is_string(v) && !json_string_length(v);
-}
-
-/* "name: value" rows; what is inside is indented below its name. */
-static void print_tree(const json_t *doc, int depth)
-{
-	const char *key;
-	json_t *value;
-	size_t i;
-
-	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
-	{
-		if (is_empty(value))
-			continue;
-		printf("%*s%s:", depth * 2, "",
-		       strcmp(key, "uptime_ns") ? key : "uptime");
-		if (json_is_object(value)) {
-			printf("\n");
-			print_tree(value, depth + 1);
-		} else if (!json_is_array(value)) {
-			printf(" ");
-			print_value(key, value);
-		} else {
-			json_t *item;
-
-			printf("\n");
-			json_array_foreach(value, i, item)
-			{
-				printf("%*s-\n", (depth + 1) * 2, "");
-				print_tree(item, depth + 2);
-			}
-		}
-	}
-}
-
 /* What its process says, under the name and state; the configuration from the
  * directory when the process is gone. */
 static json_t *inspect_json(const struct vm_view *v)
@@ -233,7 +134,7 @@ int cli_inspect(const struct options *o, struct fail *why)
 	if (options_has(o, "json")) {
 		code = cli_print_json(doc, why);
 	} else {
-		print_tree(doc, 0);
+		cli_print_tree(doc);
 		json_decref(doc);
 		code = cli_flush(EXIT_OK, why);
 	}
