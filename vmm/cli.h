@@ -44,6 +44,11 @@ int cli_version(const struct options *o, struct fail *why);
 int cli_doctor(const struct options *o, struct fail *why);
 int cli_completion(const struct options *o, struct fail *why);
 int cli_help(const struct options *o, struct fail *why);
+int cli_image_create(const struct options *o, struct fail *why);
+int cli_image_info(const struct options *o, struct fail *why);
+int cli_image_check(const struct options *o, struct fail *why);
+int cli_image_compare(const struct options *o, struct fail *why);
+int cli_image_export(const struct options *o, struct fail *why);
 
 /* What `run` was asked for. */
 struct run_args {

@@ -3,6 +3,7 @@
 #include "verbs.h"
 
 #include "cli.h"
+#include "cli_progress.h"
 #include "util.h"
 
 /* A row's setter for one field of the configuration. */
@@ -146,6 +147,59 @@ static const struct option_row rm_options[] = {
 	QUIET_ROW("print nothing"),
 };
 
+#define KEY_FILE_ROW                                                           \
+	{                                                                      \
+		.name = "key-file", .letter = 'k', .argument = "FILE",         \
+		.help = "the 32 bytes from which encrypted layers have "       \
+			"their keys"                                           \
+	}
+#define BELOW_ROW                                                              \
+	{                                                                      \
+		.name = "below", .argument = "FILE",                           \
+		.help = "the raw file on which an image lies, if it does"      \
+	}
+
+static const struct option_row image_create_options[] = {
+	{ .name = "parent",
+	  .letter = 'p',
+	  .argument = "IMAGE",
+	  .help = "store only what differs from this one" },
+	{ .name = "compress", .letter = 'c', .help = "compress by zstd" },
+	{ .name = "encrypt", .help = "encrypt by AES-256-GCM" },
+	KEY_FILE_ROW,
+	PROGRESS_ROW,
+	JSON_ROW,
+};
+
+static const struct option_row image_info_options[] = {
+	KEY_FILE_ROW,
+	JSON_ROW,
+};
+
+static const struct option_row image_check_options[] = {
+	{ .name = "data", .help = "read all data too, and check its sums" },
+	KEY_FILE_ROW,
+	PROGRESS_ROW,
+	JSON_ROW,
+};
+
+static const struct option_row image_compare_options[] = {
+	BELOW_ROW,
+	KEY_FILE_ROW,
+	PROGRESS_ROW,
+	JSON_ROW,
+};
+
+static const struct option_row image_export_options[] = {
+	{ .name = "root",
+	  .argument = "N",
+	  .help = "which image of a layer that has several, default 0" },
+	BELOW_ROW,
+	KEY_FILE_ROW,
+	PROGRESS_ROW,
+	JSON_ROW,
+};
+
 #define OPTIONS(rows) .options = (rows), .noptions = ARRAY_SIZE(rows)
 
 static const struct verb verbs[] = {
@@ -212,6 +266,46 @@ static const struct verb verbs[] = {
 	  .max = OPTIONS_MAX_OPERANDS,
 	  OPTIONS(rm_options),
 	  .run = cli_rm },
+	{ .name = "image create",
+	  .aliases = { "image import" },
+	  .summary = "make an image of a raw file, which is not changed",
+	  .operands = "RAW IMAGE",
+	  .min = 2,
+	  .max = 2,
+	  OPTIONS(image_create_options),
+	  .run = cli_image_create },
+	{ .name = "image info",
+	  .aliases = { "image inspect", "image show" },
+	  .summary = "say what an image is, and what it needs",
+	  .operands = "IMAGE",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(image_info_options),
+	  .run = cli_image_info },
+	{ .name = "image check",
+	  .aliases = { "image verify" },
+	  .summary = "check whether images are whole",
+	  .operands = "IMAGE...",
+	  .min = 1,
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(image_check_options),
+	  .run = cli_image_check },
+	{ .name = "image compare",
+	  .aliases = { "image diff" },
+	  .summary = "say whether two images or raw files have the same "
+		     "content",
+	  .operands = "IMAGE IMAGE",
+	  .min = 2,
+	  .max = 2,
+	  OPTIONS(image_compare_options),
+	  .run = cli_image_compare },
+	{ .name = "image export",
+	  .summary = "write an image to a raw file, or to stdout (-)",
+	  .operands = "IMAGE RAW",
+	  .min = 2,
+	  .max = 2,
+	  OPTIONS(image_export_options),
+	  .run = cli_image_export },
 	{ .name = "doctor",
 	  .summary = "check what this host offers, and say "
 		     "how to get what is missing",
@@ -235,17 +329,28 @@ static const struct verb verbs[] = {
 	  .run = cli_help },
 };
 
+static const struct noun nouns[] = {
+	{ "image", "work with the files that hold disks" },
+};
+
 static const struct foreign_verb foreign[] = {
-	{ "create", "run --detach" }, { "destroy", "stop --kill" },
-	{ "dominfo", "inspect" },     { "info", "inspect" },
-	{ "kill", "stop --kill" },    { "prune", "rm --all" },
-	{ "show", "inspect" },	      { "start", "run --detach" },
+	{ "create", "run --detach" },
+	{ "destroy", "stop --kill" },
+	{ "dominfo", "inspect" },
+	{ "info", "inspect" },
+	{ "kill", "stop --kill" },
+	{ "prune", "rm --all" },
+	{ "image convert", "image export" },
+	{ "show", "inspect" },
+	{ "start", "run --detach" },
 	{ "status", "ps" },
 };
 
 const struct verb_table tintype_verbs = {
 	.verbs = verbs,
 	.nverbs = ARRAY_SIZE(verbs),
+	.nouns = nouns,
+	.nnouns = ARRAY_SIZE(nouns),
 	.foreign = foreign,
 	.nforeign = ARRAY_SIZE(foreign),
 };

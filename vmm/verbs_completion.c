@@ -33,12 +33,14 @@ static bool takes_file(const struct option_row *r)
 {
 	return r->argument &&
 	       (!strcmp(r->argument, "FILE") || !strcmp(r->argument, "SOCK") ||
+		!strcmp(r->argument, "IMAGE") ||
 		!strcmp(r->argument, "F.json"));
 }
 
 static bool operand_is_file(const struct verb *v)
 {
-	return v->operands && strstr(v->operands, "FILE");
+	return v->operands &&
+	       (strstr(v->operands, "FILE") || strstr(v->operands, "IMAGE"));
 }
 
 /* The values of an operand that is none of ours. */

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `image create`: a raw file becomes a sealed layer. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli_image.h"
+#include "fileio.h"
+#include "key_file.h"
+#include "log.h"
+#include "new_file.h"
+
+struct creating {
+	struct image_verb v;
+	const char *raw_path, *path;
+	struct disk_view *raw, *parent;
+	struct stat before; /* of the raw file */
+	struct new_file file;
+	struct draft *draft;
+	struct draft_counts counts;
+	struct object_id id;
+	uint64_t file_bytes;
+};
+
+static int check_size(const struct creating *c, struct fail *why)
+{
+	uint64_t bytes = disk_view_bytes(c->raw);
+
+	if (bytes == 0)
+		return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
+				"give a disk of at least 512 bytes",
+				"is empty");
+	if (bytes % 512)
+		return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
+				"let it end in zeroes: truncate -s %512 FILE",
+				"%" PRIu64 " bytes are no multiple of 512",
+				bytes);
+	if (bytes > IMAGE_MAX_BYTES)
+		return fail_set(why, EXIT_USAGE, -EFBIG, c->raw_path, NULL,
+				"is larger than an image can be (4 PiB)");
+	return 0;
+}
+
+static int open_raw(struct creating *c, struct fail *why)
+{
+	/* No set: whatever a guest wrote to its beginning, it is raw. */
+	struct disk_view_options o = { 0 };
+	int err = disk_view_open(&c->raw, c->raw_path, &o, why);
+
+	if (!err && stat(c->raw_path, &c->before) < 0)
+		err = file_failed(c->raw_path, -errno, "open", why);
+	return err ? err : check_size(c, why);
+}
+
+static int open_parent(struct creating *c, struct fail *why)
+{
+	const struct option_use *use = options_find(c->v.o, "parent");
+	uint64_t bytes = disk_view_bytes(c->raw);
+	int err;
+
+	if (!use)
+		return 0;
+	err = image_verb_view(&c->v, use->value, true, &c->parent, why);
+	if (err)
+		return err;
+	if (disk_view_kind(c->parent) == DISK_HEAD)
+		return fail_set(why, EXIT_WRONG_STATE, -EBUSY, use->value,
+				"give a sealed layer",
+				"is a head, which may still change");
+	if (disk_view_bytes(c->parent) > bytes)
+		return fail_set(why, EXIT_USAGE, -EINVAL, use->value,
+				"give another parent, or none",
+				"has %" PRIu64 " bytes, more than the %" PRIu64
+				" of %s",
+				disk_view_bytes(c->parent), bytes, c->raw_path);
+	return 0;
+}
+
+/* It cannot be read where its parent is not. */
+static void warn_of_place(const struct creating *c)
+{
+	const char *parent = c->parent ? disk_view_name(c->parent) : NULL;
+	const char *slash = parent ? strrchr(parent, '/') : NULL;
+	char dir[FILE_NAME_TEXT];
+	struct stat a, b;
+
+	if (!parent)
+		return;
+	snprintf(dir, sizeof(dir), "%.*s",
+		 slash ? (int)(slash + 1 - parent) : 1, slash ? parent : ".");
+	if (stat(dir, &a) == 0 && fstat(c->file.dir, &b) == 0 &&
+	    (a.st_dev != b.st_dev || a.st_ino != b.st_ino))
+		log_warn(c->path, "needs its parent beside it to be read: that "
+				  "is in another directory");
+}
+
+static int begin_draft(struct creating *c, struct fail *why)
+{
+	const struct options *o = c->v.o;
+	uint8_t uid[UID_BYTES], key[LAYER_KEY_BYTES];
+	struct draft_options d = {
+		.fd = c->file.fd,
+		.name = c->path,
+		.bytes = disk_view_bytes(c->raw),
+		.base = c->parent ? disk_view_image(c->parent) : NULL,
+		.uid = uid,
+	};
+	int err = random_bytes(uid, sizeof(uid));
+
+	if (err)
+		return file_failed(c->path, err, "create", why);
+	if (options_has(o, "compress"))
+		d.flags |= LAYER_COMPRESSED;
+	if (options_has(o, "encrypt")) {
+		d.flags |= LAYER_ENCRYPTED;
+		d.key = key;
+		key_file_layer_key(&c->v.secret, uid, key);
+	}
+	err = draft_create(&c->draft, &d, why);
+	explicit_bzero(key, sizeof(key));
+	if (err == -EOPNOTSUPP)
+		fail_set(why, EXIT_INCOMPATIBLE, err, c->path, NULL,
+			 "this processor has no AES to encrypt with");
+	return err;
+}
+
+/* Half of one state and half of another would be none that ever was. */
+static int check_unchanged(const struct creating *c, struct fail *why)
+{
+	struct stat now;
+
+	if (stat(c->raw_path, &now) < 0)
+		return file_failed(c->raw_path, -errno, "read", why);
+	if (now.st_ino == c->before.st_ino &&
+	    now.st_size == c->before.st_size &&
+	    now.st_mtim.tv_sec == c->before.st_mtim.tv_sec &&
+	    now.st_mtim.tv_nsec == c->before.st_mtim.tv_nsec)
+		return 0;
+	return fail_set(why, EXIT_CONFLICT, -EBUSY, c->raw_path,
+			"stop what writes to it, and try again",
+			"changed while it was read");
+}
+
+static int import(struct creating *c, struct fail *why)
+{
+	struct disk_progress p = image_verb_progress(&c->v);
+	int err = disk_import(c->draft, c->raw, c->parent != NULL, &p, why);
+
+	if (!err)
+		err = check_unchanged(c, why);
+	if (!err)
+		err = draft_seal(c->draft, &c->id, why);
+	if (!err)
+		err = cli_cancelled(c->path, why);
+	draft_count(c->draft, &c->counts);
+	if (!err && file_bytes(c->file.fd, &c->file_bytes))
+		err = file_failed(c->path, -EIO, "create", why);
+	return err ? err : new_file_commit(&c->file, why);
+}
+
+static int create(struct creating *c, struct fail *why)
+{
+	int err;
+
+	if (options_has(c->v.o, "encrypt") && !c->v.has_secret)
+		return fail_set(
+		    why, EXIT_USAGE, -EINVAL, "image create: --encrypt",
+		    "add --key-file FILE, 32 random bytes", "needs a key");
+	if ((err = open_raw(c, why)) || (err = open_parent(c, why)) ||
+	    (err = new_file_create(&c->file, c->path, 0444, why)))
+		return err;
+	warn_of_place(c);
+	err = begin_draft(c, why);
+	return err ? err : import(c, why);
+}
+
+static int tell(const struct creating *c, struct fail *why)
+{
+	const struct draft_counts *n = &c->counts;
+	char id[ID_TEXT];
+
+	object_id_text(id, &c->id);
+	if (c->v.json)
+		return cli_print_json(
+		    json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}}",
+			      "id", id, "file", c->path, "bytes",
+			      (json_int_t)disk_view_bytes(c->raw), "file_bytes",
+			      (json_int_t)c->file_bytes, "stored_pages",
+			      (json_int_t)n->stored_pages, "pages", "full",
+			      (json_int_t)n->full, "differences",
+			      (json_int_t)n->diffs, "zero",
+			      (json_int_t)n->zero),
+		    why);
+	printf("%s\n", id);
+	return cli_flush(EXIT_OK, why);
+}
+
+int cli_image_create(const struct options *o, struct fail *why)
+{
+	struct creating c = {
+		.raw_path = o->operand[0],
+		.path = o->operand[1],
+		.file = NEW_FILE_NONE,
+	};
+	int err = image_verb_begin(&c.v, o, c.raw_path, why);
+
+	if (!err)
+		err = create(&c, why);
+	if (err == -ECANCELED)
+		fail_about(why, "%s", c.path);
+	cli_progress_end(&c.v.progress);
+	err = err ? (int)why->code : tell(&c, why);
+	draft_destroy(c.draft);
+	new_file_discard(&c.file);
+	disk_view_close(c.raw);
+	disk_view_close(c.parent);
+	image_verb_end(&c.v);
+	return err;
+}
