@@ -33,6 +33,11 @@ static void allow_many_files(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
+static bool fits(const struct measurement *m, int words)
+{
+	return m->words < 0 ? words >= -m->words : words == m->words;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -41,7 +46,7 @@ int main(int argc, char **argv)
 	allow_many_files();
 	for (unsigned g = 0; g < ARRAY_SIZE(groups); g++)
 		for (const struct measurement *m = groups[g]; m->name; m++)
-			if (!strcmp(m->name, argv[1]) && argc - 2 == m->words) {
+			if (!strcmp(m->name, argv[1]) && fits(m, argc - 2)) {
 				m->run(argv + 2);
 				return 0;
 			}

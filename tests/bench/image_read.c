@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What it costs to open an image and to read it. */
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,13 +9,154 @@
 #include "fileio.h"
 #include "imgbench.h"
 
-static void say_rate(uint64_t reads, uint64_t ns)
+/* ---- reads of one page ---- */
+
+/* Where a page is, so that reading needs no tree. */
+struct place {
+	int fd;
+	uint32_t at;
+};
+
+/* What is read: */
+enum source_kind {
+	SOURCE_IMAGE, /* an image, by the library */
+	SOURCE_FILES, /* its files by pread alone, without tree and sums: what
+		       * they themselves cost. A full image. */
+	SOURCE_RAW,   /* a raw file, by pread */
+};
+
+struct source {
+	enum source_kind kind;
+	const char *path;
+	struct opened o;
+	int fd;
+	struct place *place;
+	uint64_t pages, state;
+	uint64_t *ns; /* of each turn */
+};
+
+static int add_places(void *ctx, const struct extent *e)
 {
-	say("reads_per_s", (double)reads * 1e9 / (double)ns);
-	say("us_per_read", (double)ns / 1e3 / (double)reads);
+	struct place *v = ctx;
+
+	for (uint64_t i = 0; i < e->count; i++)
+		v[e->page + i] =
+		    (struct place){ layer_fd(e->layer), e->at + (uint32_t)i };
+	return 0;
 }
 
-/* ---- reads ---- */
+static void read_one(const struct source *s, uint64_t n)
+{
+	uint8_t page[PAGE_BYTES];
+
+	switch (s->kind) {
+	case SOURCE_IMAGE:
+		try(image_read(&s->o.img, n, 1, page, &why));
+		break;
+	case SOURCE_FILES:
+		try(file_read(s->place[n].fd,
+			      (uint64_t)s->place[n].at << PAGE_SHIFT, page,
+			      PAGE_BYTES));
+		break;
+	case SOURCE_RAW:
+		try(file_read(s->fd, n << PAGE_SHIFT, page, PAGE_BYTES));
+		break;
+	}
+}
+
+/* KIND:PATH, read once: its pages are in the page cache then, and its metadata
+ * is there. */
+static void open_source(struct source *s, const char *word, uint64_t turns)
+{
+	static const char *const kinds[] = { "image:", "files:", "raw:" };
+
+	while (s->kind < SOURCE_RAW &&
+	       strncmp(word, kinds[s->kind], strlen(kinds[s->kind])))
+		s->kind++;
+	s->path = strchr(word, ':') ? strchr(word, ':') + 1 : word;
+	s->ns = calloc(turns, sizeof(*s->ns));
+	if (s->kind == SOURCE_RAW) {
+		s->fd = must(open(s->path, O_RDONLY | O_CLOEXEC), s->path);
+		s->pages = file_size(s->fd) >> PAGE_SHIFT;
+	} else {
+		open_image(&s->o, s->path);
+		s->pages = s->o.img.pages;
+		s->place = calloc(s->pages, sizeof(*s->place));
+		must(s->place ? 0 : -1, "malloc");
+	}
+	must(s->ns ? 0 : -1, "malloc");
+	if (s->kind == SOURCE_FILES)
+		try(image_each_extent(&s->o.img, 0, s->pages, add_places,
+				      s->place, &why));
+	for (uint64_t i = 0; i < s->pages; i++)
+		read_one(s, i);
+}
+
+static void close_source(struct source *s)
+{
+	if (s->kind == SOURCE_RAW)
+		close(s->fd);
+	else
+		close_image(&s->o);
+	free(s->place);
+	free(s->ns);
+}
+
+static int compare_ns(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void say_source(struct source *s, uint64_t turns, uint64_t reads)
+{
+	static const char *const kinds[] = { "image", "files", "raw" };
+	char name[PATH_MAX + 16];
+
+	qsort(s->ns, turns, sizeof(*s->ns), compare_ns);
+	snprintf(name, sizeof(name), "%s:%s", kinds[s->kind], s->path);
+	say(name, (double)s->ns[turns / 2] / 1e3 / (double)reads);
+	snprintf(name, sizeof(name), "min:%s:%s", kinds[s->kind], s->path);
+	say(name, (double)s->ns[0] / 1e3 / (double)reads);
+}
+
+/* TURNS times READS random pages of each, one at a time, in turns that are so
+ * short that whatever else the machine does hits all alike: the median and the
+ * least, in us a read. */
+static void read_sources(char **word)
+{
+	uint64_t turns = number(word[0]), reads = number(word[1]), t;
+	unsigned n = 0;
+	struct source *s;
+
+	while (word[2 + n])
+		n++;
+	s = calloc(n, sizeof(*s));
+	must(s ? 0 : -1, "malloc");
+	for (unsigned i = 0; i < n; i++) {
+		/* Not the same pages one after the other: they would be in the
+		 * processor's cache. */
+		s[i].state = i + 1;
+		open_source(&s[i], word[2 + i], turns);
+	}
+	for (uint64_t k = 0; k < turns; k++)
+		for (unsigned i = 0; i < n; i++) {
+			t = now_ns();
+			for (uint64_t r = 0; r < reads; r++)
+				read_one(&s[i],
+					 rng_below(&s[i].state, s[i].pages));
+			s[i].ns[k] = now_ns() - t;
+		}
+	for (unsigned i = 0; i < n; i++) {
+		qsort(s[i].ns, turns, sizeof(*s[i].ns), compare_ns);
+		say_source(&s[i], turns, reads);
+		close_source(&s[i]);
+	}
+	free(s);
+}
+
+/* ---- runs ---- */
 
 /* All of it once: the page cache is warm, and so is the metadata. */
 static void read_all(const struct image *img)
@@ -24,41 +166,6 @@ static void read_all(const struct image *img)
 
 	for (uint64_t p = 0; p < img->pages; p += step)
 		try(image_read(img, p, MIN(step, img->pages - p), buf, &why));
-}
-
-/* READS random pages, one at a time. */
-static void read_image(char **word)
-{
-	uint64_t reads = number(word[1]), state = number(word[2]), t;
-	uint8_t page[PAGE_BYTES];
-	struct opened o;
-
-	open_image(&o, word[0]);
-	read_all(&o.img);
-	t = now_ns();
-	for (uint64_t i = 0; i < reads; i++)
-		try(image_read(&o.img, rng_below(&state, o.img.pages), 1, page,
-			       &why));
-	say_rate(reads, now_ns() - t);
-	close_image(&o);
-}
-
-/* The same by pread. */
-static void read_raw(char **word)
-{
-	uint64_t reads = number(word[1]), state = number(word[2]), t;
-	int fd = must(open(word[0], O_RDONLY | O_CLOEXEC), word[0]);
-	uint64_t pages = file_size(fd) >> PAGE_SHIFT;
-	uint8_t page[PAGE_BYTES];
-
-	for (uint64_t i = 0; i < pages; i++)
-		try(file_read(fd, i << PAGE_SHIFT, page, PAGE_BYTES));
-	t = now_ns();
-	for (uint64_t i = 0; i < reads; i++)
-		try(file_read(fd, rng_below(&state, pages) << PAGE_SHIFT, page,
-			      PAGE_BYTES));
-	say_rate(reads, now_ns() - t);
-	close(fd);
 }
 
 /* Runs of PAGES pages at random places: bytes a second. */
@@ -190,8 +297,7 @@ static void open_measured(char **word)
 }
 
 const struct measurement read_measurements[] = {
-	{ "read", 3, "IMAGE READS SEED", read_image },
-	{ "read-raw", 3, "FILE READS SEED", read_raw },
+	{ "read", -3, "TURNS READS KIND:PATH...", read_sources },
 	{ "read-runs", 3, "IMAGE READS PAGES", read_runs },
 	{ "open", 1, "IMAGE", open_measured },
 	{ 0 },

@@ -120,7 +120,7 @@ static int find_beside(void *ctx, const struct object_id *id)
 
 	object_id_text(text, id);
 	snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, text);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -134,7 +134,7 @@ static int give_key(void *ctx, const uint8_t uid[UID_BYTES],
 void open_image(struct opened *o, const char *path)
 {
 	char copy[PATH_MAX];
-	int fd = must(open(path, O_RDONLY | O_CLOEXEC), path);
+	int fd = must(open(path, O_RDONLY | O_CLOEXEC | O_NOATIME), path);
 
 	o->set = layer_set_create(give_key, NULL);
 	must(o->set ? 0 : -1, "no memory");

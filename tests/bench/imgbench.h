@@ -14,7 +14,7 @@
 /* Takes the words after the name of the measurement. */
 struct measurement {
 	const char *name;
-	int words;
+	int words; /* how many; -3: three or more */
 	const char *usage;
 	void (*run)(char **word);
 };
