@@ -51,13 +51,32 @@ int image_open(struct image *img, struct layer *l, uint32_t root,
 
 /* ---- from a page to its run ---- */
 
+/* Of `n` entries, whether just the first `count` begin at `index` or before. */
+static bool parts_at(const struct node_entry *node, unsigned n, unsigned index,
+		     unsigned count)
+{
+	return (count == 0 || node[count - 1].first <= index) &&
+	       (count == n || node[count].first > index);
+}
+
+#define NEAR_ENTRIES 8 /* a cache line of them */
+
 /* The last of `n` entries whose `first` is at most `index`; n when none. An
  * order that is not ascending makes the answer useless, not unsafe. */
 static unsigned find_entry(const struct node_entry *node, unsigned n,
 			   unsigned index)
 {
-	unsigned low = 0, high = n;
+	/* Many entries are spread evenly: then it is close to here, and three
+	 * cache lines that follow each other have it. */
+	unsigned guess = n * index / NODE_ENTRIES, high = n;
+	unsigned low = guess > NEAR_ENTRIES ? guess - NEAR_ENTRIES : 0;
+	unsigned end = MIN(guess + NEAR_ENTRIES, n);
 
+	for (unsigned i = low; i < end; i++)
+		low += node[i].first <= index;
+	if (parts_at(node, n, index, low))
+		return low ? low - 1 : n;
+	low = 0;
 	while (low < high) {
 		unsigned mid = (low + high) / 2;
 
