@@ -50,7 +50,7 @@ static int open_regular(const char *path, struct fail *why)
 {
 	/* O_NONBLOCK: a pipe cannot hold us up. */
 	_cleanup_close_ int fd =
-	    open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	    file_open(AT_FDCWD, path, O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)

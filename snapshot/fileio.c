@@ -3,9 +3,19 @@
 #include "fileio.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+int file_open(int dir, const char *path, int flags)
+{
+	int fd = openat(dir, path, flags | O_RDONLY | O_CLOEXEC | O_NOATIME);
+
+	if (fd >= 0 || errno != EPERM)
+		return fd;
+	return openat(dir, path, flags | O_RDONLY | O_CLOEXEC);
+}
 
 int file_read(int fd, uint64_t offset, void *buf, size_t len)
 {

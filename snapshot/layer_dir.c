@@ -70,8 +70,7 @@ static int open_file(const struct layer_dir *d, const char *name)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -ENOENT;
-	fd = openat(d->fd, name,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = file_open(d->fd, name, O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	return S_ISREG(st.st_mode) ? steal_fd(&fd) : -ENOENT;

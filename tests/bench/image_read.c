@@ -76,7 +76,7 @@ static void open_source(struct source *s, const char *word, uint64_t turns)
 	s->path = strchr(word, ':') ? strchr(word, ':') + 1 : word;
 	s->ns = calloc(turns, sizeof(*s->ns));
 	if (s->kind == SOURCE_RAW) {
-		s->fd = must(open(s->path, O_RDONLY | O_CLOEXEC), s->path);
+		s->fd = must(file_open(AT_FDCWD, s->path, 0), s->path);
 		s->pages = file_size(s->fd) >> PAGE_SHIFT;
 	} else {
 		open_image(&s->o, s->path);

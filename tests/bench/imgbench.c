@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fileio.h"
+
 struct fail why;
 
 const uint8_t bench_key[LAYER_KEY_BYTES] = "the key of a benchmark's layers";
@@ -120,7 +122,7 @@ static int find_beside(void *ctx, const struct object_id *id)
 
 	object_id_text(text, id);
 	snprintf(path, sizeof(path), "%s/%s", (const char *)ctx, text);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME);
+	fd = file_open(AT_FDCWD, path, 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -134,7 +136,7 @@ static int give_key(void *ctx, const uint8_t uid[UID_BYTES],
 void open_image(struct opened *o, const char *path)
 {
 	char copy[PATH_MAX];
-	int fd = must(open(path, O_RDONLY | O_CLOEXEC | O_NOATIME), path);
+	int fd = must(file_open(AT_FDCWD, path, 0), path);
 
 	o->set = layer_set_create(give_key, NULL);
 	must(o->set ? 0 : -1, "no memory");
