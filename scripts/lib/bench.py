@@ -86,13 +86,11 @@ def _escape(s):
 def write_svg(path, title, results, figures):
     """One row a contender, one panel a figure {name: unit}: every value a dot,
     the median a bar. Panels start at zero."""
-    left, width, row, head = 190, 420, 26, 44
-    names = list(results)
-    panel_h = head + row * len(names) + 30
+    left, width, row, head = 290, 420, 26, 44
     out = []
-    for p, (figure, unit) in enumerate(figures.items()):
-        top = p * panel_h + 34
-        shown = [n for n in names if figure in results[n]]
+    top = 34
+    for figure, unit in figures.items():
+        shown = [n for n in results if figure in results[n]]
         most = max(max(results[n][figure]) for n in shown) * 1.05
         out.append('<text x="10" y="%d" class="h">%s (%s)</text>' % (
             top + 14, _escape(figure), _escape(unit)))
@@ -108,7 +106,8 @@ def write_svg(path, title, results, figures):
                     left + v / most * width, y))
             out.append('<text x="%d" y="%d">%.2f</text>' % (
                 left + width + 8, y + 5, med))
-    height = panel_h * len(figures) + 40
+        top += head + row * len(shown) + 30
+    height = top + 6
     with open(path, "w") as f:
         f.write('<svg xmlns="http://www.w3.org/2000/svg" width="%d" '
                 'height="%d" font-family="sans-serif" font-size="12">\n'

@@ -72,6 +72,22 @@ static void make_full(char **word)
 	say("bytes", (double)end_layer(word[0], word[1], d, fd));
 }
 
+/* One layer whose pages were put in random order: no two lie together. */
+static void make_scattered(char **word)
+{
+	uint64_t bytes = MIB(number(word[2]));
+	uint32_t n = (uint32_t)(bytes >> PAGE_SHIFT);
+	uint32_t *order = rng_order(9, n);
+	struct draft *d;
+	int fd;
+
+	d = begin_layer(word[0], NULL, bytes, 0, &fd);
+	for (uint32_t i = 0; i < n; i++)
+		put_tag(d, order[i], order[i] + 1);
+	say("bytes", (double)end_layer(word[0], word[1], d, fd));
+	free(order);
+}
+
 /* A raw file with the same content as depth-1. */
 static void make_raw(char **word)
 {
@@ -183,6 +199,7 @@ static void make_tree(char **word)
 const struct measurement make_measurements[] = {
 	{ "make-chain", 4, "DIR MIB DEPTH PAGES", make_chain },
 	{ "make-full", 4, "DIR NAME MIB FLAGS", make_full },
+	{ "make-scattered", 3, "DIR NAME MIB", make_scattered },
 	{ "make-raw", 2, "FILE MIB", make_raw },
 	{ "make-sparse", 5, "DIR NAME GIB MIB SCATTERED", make_sparse },
 	{ "make-tree", 3, "DIR NAME GIB", make_tree },
