@@ -120,18 +120,8 @@ static int store(struct draft *d, const void *data, uint32_t *slot,
 
 	if (grow((void **)&d->sums, d->slots, &d->sums_room, sizeof(*d->sums)))
 		return no_memory(d, why);
-	if (d->o.flags) {
-		err = layer_writer_page(d->writer, data, slot, why);
-	} else {
-		if (!again && d->slots == LAYER_MAX_DATA_PAGES)
-			return file_failed(d->name, -EFBIG, "write", why);
-		if (!again)
-			*slot = d->slots + 1;
-		err = file_write(d->o.fd, (uint64_t)*slot << PAGE_SHIFT, data,
-				 PAGE_BYTES);
-		if (err)
-			file_failed(d->name, err, "write", why);
-	}
+	err = again ? layer_writer_replace(d->writer, *slot, data, why)
+		    : layer_writer_page(d->writer, data, slot, why);
 	if (err)
 		return err;
 	d->slots += !again;

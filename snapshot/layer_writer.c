@@ -7,6 +7,7 @@
  */
 #include "layer_writer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -205,6 +206,20 @@ int layer_writer_page(struct layer_writer *w, const void *page, uint32_t *at,
 		return failed(w, err, "write", why);
 	*at = ++w->data_pages;
 	return 0;
+}
+
+int layer_writer_replace(struct layer_writer *w, uint32_t at, const void *page,
+			 struct fail *why)
+{
+	uint64_t offset = ((uint64_t)at - 1) << PAGE_SHIFT;
+	int err = 0;
+
+	assert(!w->codec && at && at <= w->data_pages);
+	if (offset >= w->body)
+		memcpy(w->buf + (offset - w->body), page, PAGE_BYTES);
+	else
+		err = file_write(w->fd, PAGE_BYTES + offset, page, PAGE_BYTES);
+	return err ? failed(w, err, "write", why) : 0;
 }
 
 uint32_t layer_writer_data_pages(const struct layer_writer *w)

@@ -6,7 +6,7 @@
  *   begin (header) -> data pages -> meta -> sections in order -> end (id)
  *
  * Plain layers: the data pages may be written by others, straight to the file,
- * before `meta`. Encoded ones: by layer_writer_page alone.
+ * before `meta`, or all of them by layer_writer_page, as those of encoded ones.
  *
  * A failure leaves a file that is no sealed layer; what had been there before
  * `meta` is untouched in a plain one. Owner: one thread. Memory: the table, 16
@@ -40,6 +40,10 @@ int layer_writer_begin(struct layer_writer *w, struct fail *why);
 /* Appends a data page; *at is its number in the body. -EFBIG when full. */
 int layer_writer_page(struct layer_writer *w, const void *page, uint32_t *at,
 		      struct fail *why);
+
+/* Another content for a page that was appended; plain layers only. */
+int layer_writer_replace(struct layer_writer *w, uint32_t at, const void *page,
+			 struct fail *why);
 
 /* Begins the metadata behind `data_pages` pages of data (an encoded layer knows
  * better: those that were appended). */
