@@ -23,13 +23,13 @@ static size_t next_difference(const uint8_t *a, const uint8_t *b, size_t at)
 }
 
 /* Where that difference ends: equal bytes that cost less than the head of
- * another piece belong to it. */
+ * another piece belong to it. One that is too long for a patch is not followed
+ * to its end. */
 static size_t end_of_difference(const uint8_t *a, const uint8_t *b, size_t at)
 {
-	size_t end = at + 1;
+	size_t limit = MIN(at + PATCH_MAX_BYTES, PAGE_BYTES), end = at + 1;
 
-	for (size_t i = end; i < PAGE_BYTES && i <= end + sizeof(struct piece);
-	     i++)
+	for (size_t i = end; i < limit && i <= end + sizeof(struct piece); i++)
 		if (a[i] != b[i])
 			end = i + 1;
 	return end;
