@@ -56,9 +56,10 @@ struct compact {
 	unsigned nlayers;
 	uint64_t copied;
 	uint64_t *sums; /* of the new layer's data pages */
-	uint32_t sums_room;
+	size_t sums_room;
 	struct new_diff *diff;
-	uint32_t ndiffs, diffs_room;
+	uint32_t ndiffs;
+	size_t diffs_room;
 
 	struct new_diff **by_patch; /* PATCHES: in the order of patches */
 	uint32_t patch_at;	    /* the next one */
@@ -145,30 +146,15 @@ static bool is_victim(const struct compact *c, const struct layer *l)
 
 /* ---- pages ---- */
 
-/* Room for one more item; 0 or -ENOMEM. */
-static int grow(void **array, uint32_t count, uint32_t *room, size_t item)
-{
-	uint32_t more = *room ? 2 * *room : 1024;
-	void *p;
-
-	if (count < *room)
-		return 0;
-	p = reallocarray(*array, more, item);
-	if (!p)
-		return -ENOMEM;
-	*array = p;
-	*room = more;
-	return 0;
-}
-
 /* Appends a data page with its sum. */
 static int append(struct compact *c, const void *page, uint64_t sum,
 		  uint32_t *at, struct fail *why)
 {
 	int err;
 
-	if (grow((void **)&c->sums, layer_writer_data_pages(c->writer),
-		 &c->sums_room, sizeof(*c->sums)))
+	if (array_reserve(&c->sums, &c->sums_room,
+			  layer_writer_data_pages(c->writer) + 1u,
+			  sizeof(*c->sums)))
 		return no_memory(c, why);
 	err = layer_writer_page(c->writer, page, at, why);
 	if (!err)
@@ -245,7 +231,7 @@ static int note_diff(struct compact *c, const struct walk_step *s,
 		m->diff = calloc(layer_items(s->layer, SECTION_DIFFS),
 				 sizeof(*m->diff));
 	if (!m->diff ||
-	    grow((void **)&c->diff, c->ndiffs, &c->diffs_room, sizeof(x)))
+	    array_reserve(&c->diff, &c->diffs_room, c->ndiffs + 1u, sizeof(x)))
 		return no_memory(c, why);
 	if (m->diff[s->at])
 		return 0;

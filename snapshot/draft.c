@@ -29,36 +29,22 @@ struct draft {
 
 	uint32_t slots; /* data pages so far */
 	uint64_t *sums; /* of slot 1 and up */
-	uint32_t sums_room;
+	size_t sums_room;
 
 	struct difference *diff;
-	uint32_t ndiffs, diffs_room;
+	uint32_t ndiffs;
+	size_t diffs_room;
 
 	uint8_t patch[PAGE_BYTES]; /* the page of patches that is filled now */
 	size_t patch_fill;
 	uint32_t *patch_slot; /* the slots of those that are full */
-	uint32_t npatches, patches_room;
+	uint32_t npatches;
+	size_t patches_room;
 };
 
 static int no_memory(const struct draft *d, struct fail *why)
 {
 	return file_failed(d->name, -ENOMEM, "fill", why);
-}
-
-/* Room for one more item; 0 or -ENOMEM. */
-static int grow(void **array, uint32_t count, uint32_t *room, size_t item)
-{
-	uint32_t more = *room ? 2 * *room : 64;
-	void *p;
-
-	if (count < *room)
-		return 0;
-	p = reallocarray(*array, more, item);
-	if (!p)
-		return -ENOMEM;
-	*array = p;
-	*room = more;
-	return 0;
 }
 
 int draft_create(struct draft **out, const struct draft_options *o,
@@ -109,6 +95,13 @@ void draft_destroy(struct draft *d)
 	free(d);
 }
 
+static int beyond(const struct draft *d, struct fail *why)
+{
+	return fail_set(why, EXIT_USAGE, -EINVAL, d->name, NULL,
+			"beyond the image's %llu pages",
+			(unsigned long long)d->map.pages);
+}
+
 /* ---- where pages go ---- */
 
 /* Stores a page: over `*slot` where that is possible, else in a new one. */
@@ -118,7 +111,8 @@ static int store(struct draft *d, const void *data, uint32_t *slot,
 	bool again = *slot && !d->o.flags;
 	int err;
 
-	if (grow((void **)&d->sums, d->slots, &d->sums_room, sizeof(*d->sums)))
+	if (array_reserve(&d->sums, &d->sums_room, d->slots + 1u,
+			  sizeof(*d->sums)))
 		return no_memory(d, why);
 	err = again ? layer_writer_replace(d->writer, *slot, data, why)
 		    : layer_writer_page(d->writer, data, slot, why);
@@ -138,11 +132,6 @@ static int set_block(struct draft *d, uint64_t page, uint8_t kind, uint32_t at,
 }
 
 /* ---- what a page is ---- */
-
-static bool is_zero(const uint8_t *p)
-{
-	return p[0] == 0 && !memcmp(p, p + 1, PAGE_BYTES - 1);
-}
 
 /* The base's page, and the full page that a difference may refer to. */
 struct base_page {
@@ -200,8 +189,8 @@ static int end_patches(struct draft *d, struct fail *why)
 
 	if (!d->patch_fill)
 		return 0;
-	if (grow((void **)&d->patch_slot, d->npatches, &d->patches_room,
-		 sizeof(*d->patch_slot)))
+	if (array_reserve(&d->patch_slot, &d->patches_room, d->npatches + 1u,
+			  sizeof(*d->patch_slot)))
 		return no_memory(d, why);
 	memset(d->patch + d->patch_fill, 0, PAGE_BYTES - d->patch_fill);
 	err = store(d, d->patch, &slot, why);
@@ -224,7 +213,7 @@ static int put_difference(struct draft *d, uint64_t page,
 		err = end_patches(d, why);
 	if (err)
 		return err;
-	if (grow((void **)&d->diff, at, &d->diffs_room, sizeof(*d->diff)))
+	if (array_reserve(&d->diff, &d->diffs_room, at + 1u, sizeof(*d->diff)))
 		return no_memory(d, why);
 	err = set_block(d, page, BLOCK_DIFF, at, why);
 	if (err)
@@ -260,11 +249,11 @@ int draft_put(struct draft *d, uint64_t page, const void *data,
 	int err, len = -E2BIG;
 
 	if (page >= d->map.pages)
-		return -EINVAL;
+		return beyond(d, why);
 	err = look_at_base(d, page, data, &b, why);
 	if (err)
 		return err;
-	if (is_zero(data))
+	if (mem_is_zero(data, PAGE_BYTES))
 		return set_block(d, page, b.zero ? BLOCK_NONE : BLOCK_ZERO, 0,
 				 why);
 	if (b.equal)
@@ -293,7 +282,7 @@ int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 	int err = 0;
 
 	if (!range_within(page, count, d->map.pages))
-		return -EINVAL;
+		return beyond(d, why);
 	while (count && !err) {
 		struct extent e = { .count = count, .kind = EXTENT_NOTHING };
 		bool zero = !d->o.over_raw;

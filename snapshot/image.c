@@ -49,6 +49,14 @@ int image_open(struct image *img, struct layer *l, uint32_t root,
 	return 0;
 }
 
+static int beyond(const struct image *img, struct fail *why)
+{
+	return fail_set(why, EXIT_USAGE, -EINVAL,
+			img->layer ? layer_name(img->layer) : "image", NULL,
+			"beyond the image's %llu pages",
+			(unsigned long long)img->pages);
+}
+
 /* ---- from a page to its run ---- */
 
 /* Of `n` entries, whether just the first `count` begin at `index` or before. */
@@ -221,7 +229,7 @@ int image_each_extent(const struct image *img, uint64_t page, uint64_t count,
 	int err = 0;
 
 	if (!range_within(page, count, img->pages))
-		return -EINVAL;
+		return beyond(img, why);
 	while (page < end && !err) {
 		err = image_extent(img, page, &e, why);
 		if (err)
@@ -305,7 +313,7 @@ int image_read(const struct image *img, uint64_t page, uint64_t count,
 	uint8_t *p = buf;
 
 	if (!range_within(page, count, img->pages))
-		return -EINVAL;
+		return beyond(img, why);
 	while (count) {
 		struct extent e;
 		int err = image_extent(img, page, &e, why);

@@ -9,8 +9,10 @@
  * numbers in it are bounded at each use; data is checked by its sum when it is
  * read. What is returned is safe to use for a file with any content.
  *
- * Threads: opening, closing and layer_link belong to one thread, while no other
- * uses the set. All else may be called from any thread.
+ * Threads: opening and layer_link belong to one thread; others may meanwhile
+ * read layers that are linked, and images of them, but not ask for or go
+ * through the set. Closing: while no other thread uses it. All else: any
+ * thread.
  *
  * Errors: -EBADMSG damaged (EXIT_INTEGRITY), -ENOTSUP made by a newer version
  * (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there, -ENOMEM, what
@@ -51,9 +53,9 @@ int layer_open(struct layer_set *s, int fd, const char *name,
 /*
  * Opens the imports of all layers of the set, and theirs, by `find`. One that
  * is not found (-ENOENT) is no failure before something needs it: a tree may
- * have stopped referring to it. Any other error of `find` is returned, and so is
- * damage; all that can be linked is linked then too, and what cannot is as good
- * as not there.
+ * have stopped referring to it. Any other error of `find` is returned, and so
+ * is damage; all that can be linked is linked then too, and what cannot is as
+ * good as not there.
  */
 int layer_link(struct layer_set *s, layer_find_fn find, void *ctx,
 	       struct fail *why);

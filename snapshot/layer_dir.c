@@ -80,16 +80,8 @@ static int open_file(const struct layer_dir *d, const char *name)
 
 static int add(struct layer_dir *d, const struct entry *e)
 {
-	if (d->n == d->room) {
-		size_t room = d->room ? 2 * d->room : 16;
-		struct entry *more =
-		    reallocarray(d->entry, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		d->entry = more;
-		d->room = room;
-	}
+	if (array_reserve(&d->entry, &d->room, d->n + 1, sizeof(*d->entry)))
+		return -ENOMEM;
 	d->entry[d->n] = *e;
 	d->entry[d->n].name = strdup(e->name);
 	if (!d->entry[d->n].name)

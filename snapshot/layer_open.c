@@ -24,13 +24,6 @@ static const char *const section_names[SECTIONS] = {
 	[SECTION_ROOTS] = "roots",
 };
 
-static bool all_zero(const void *p, size_t len)
-{
-	const uint8_t *b = p;
-
-	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
-}
-
 /* ---- header ---- */
 
 static int bad_file(const char *name, struct fail *why, const char *what)
@@ -60,17 +53,20 @@ static int check_header(const char *name, const struct layer_header *h,
 		return bad_file(name, why,
 				"header damaged: wrong check at "
 				"0x1f0");
-	if (h->version == 0 || h->version > LAYER_VERSION)
+	if (h->version == 0)
+		return bad_file(name, why, "no version at 0x8");
+	if (h->version > LAYER_VERSION)
 		return bad_version(name, h->version, why);
 	if (h->flags & ~LAYER_FLAGS)
 		return bad_file(name, why, "unknown flags at 0xc");
-	if (!all_zero(h->zero, sizeof(h->zero)))
+	if (!mem_is_zero(h->zero, sizeof(h->zero)))
 		return bad_file(name, why, "header is not zero at 0x50");
 	if (h->below_kind > BELOW_HEAD ||
 	    (h->below_kind != BELOW_LAYER && h->below_root) ||
-	    (h->below_kind == BELOW_NOTHING && !all_zero(h->below, ID_BYTES)) ||
+	    (h->below_kind == BELOW_NOTHING &&
+	     !mem_is_zero(h->below, ID_BYTES)) ||
 	    (h->below_kind == BELOW_HEAD &&
-	     !all_zero(h->below + UID_BYTES, ID_BYTES - UID_BYTES)))
+	     !mem_is_zero(h->below + UID_BYTES, ID_BYTES - UID_BYTES)))
 		return bad_file(name, why,
 				"what it lies on is misshapen at "
 				"0x28");
@@ -145,12 +141,14 @@ static int check_trailer(struct layer *l, const struct layer_trailer *t,
 		return layer_damaged(l, at, why,
 				     "no trailer: it was never "
 				     "sealed, or is truncated");
-	if (t->version == 0 || t->version > LAYER_VERSION)
+	if (t->version == 0)
+		return layer_damaged(l, at + 8, why, "no version");
+	if (t->version > LAYER_VERSION)
 		return bad_version(l->name, t->version, why);
 	if (t->flags != h->flags ||
 	    memcmp(t->header_check, h->check, CHECK_BYTES))
 		return layer_damaged(l, at + 12, why, "header of another file");
-	if (!all_zero(t->zero, sizeof(t->zero)))
+	if (!mem_is_zero(t->zero, sizeof(t->zero)))
 		return layer_damaged(l, at + 176, why, "not zero");
 	if (t->data_pages > LAYER_MAX_DATA_PAGES ||
 	    t->meta_bytes > l->file_bytes * CHUNK_BYTES || /* so no overflow */

@@ -34,9 +34,10 @@ struct layer_writer {
 	uint32_t data_pages;
 
 	uint16_t *import_of; /* by the layer's number in its set; 0: none */
-	unsigned import_of_room;
+	size_t import_of_room;
 	struct object_id *imports;
-	uint32_t nimports, imports_room;
+	uint32_t nimports;
+	size_t imports_room;
 };
 
 void layer_header_seal(struct layer_header *h)
@@ -114,15 +115,8 @@ int layer_writer_begin(struct layer_writer *w, struct fail *why)
 
 static int add_to_table(struct layer_writer *w, const void *entry, size_t len)
 {
-	if (w->table_bytes + len > w->table_room) {
-		size_t room = w->table_room ? 2 * w->table_room : 1024;
-		uint8_t *more = realloc(w->table, room);
-
-		if (!more)
-			return -ENOMEM;
-		w->table = more;
-		w->table_room = room;
-	}
+	if (array_reserve(&w->table, &w->table_room, w->table_bytes + len, 1))
+		return -ENOMEM;
 	memcpy(w->table + w->table_bytes, entry, len);
 	w->table_bytes += len;
 	return 0;
@@ -271,34 +265,10 @@ static int add_import(struct layer_writer *w, const struct layer *l)
 {
 	if (w->nimports == LAYER_MAX_IMPORTS)
 		return -E2BIG;
-	if (w->nimports == w->imports_room) {
-		uint32_t room = w->imports_room ? 2 * w->imports_room : 8;
-		struct object_id *more =
-		    reallocarray(w->imports, room, sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		w->imports = more;
-		w->imports_room = room;
-	}
-	w->imports[w->nimports++] = *layer_id(l);
-	return 0;
-}
-
-static int room_for_layer(struct layer_writer *w, unsigned number)
-{
-	unsigned room = MAX(64, 2 * (number + 1));
-	uint16_t *more;
-
-	if (number < w->import_of_room)
-		return 0;
-	more = reallocarray(w->import_of, room, sizeof(*more));
-	if (!more)
+	if (array_reserve(&w->imports, &w->imports_room, w->nimports + 1u,
+			  sizeof(*w->imports)))
 		return -ENOMEM;
-	memset(more + w->import_of_room, 0,
-	       (room - w->import_of_room) * sizeof(*more));
-	w->import_of = more;
-	w->import_of_room = room;
+	w->imports[w->nimports++] = *layer_id(l);
 	return 0;
 }
 
@@ -312,7 +282,8 @@ int layer_writer_import(struct layer_writer *w, const struct layer *l,
 	if (!l)
 		return 0;
 	number = layer_number(l);
-	err = room_for_layer(w, number);
+	err = array_reserve(&w->import_of, &w->import_of_room, number + 1u,
+			    sizeof(*w->import_of));
 	if (!err && !w->import_of[number]) {
 		err = add_import(w, l);
 		if (!err)

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "layer_format.h"
 #include "util.h"
 
 static_assert(sizeof(struct manifest_image) == 160, "no padding");
@@ -49,8 +50,7 @@ static const char *check_base(const struct manifest_image *im)
 	case BASE_RAW_FILE:
 		if (im->kind != IMAGE_DISK)
 			return "has a base and is no disk";
-		return im->base_bytes == 0 ||
-			       im->base_bytes > MANIFEST_MAX_IMAGE_BYTES
+		return im->base_bytes == 0 || im->base_bytes > IMAGE_MAX_BYTES
 			   ? "has a base of an impossible size"
 			   : NULL;
 	default:
@@ -70,8 +70,7 @@ static const char *check_image(const void *value)
 		bad = record_name_check(im->id);
 	if (bad)
 		return bad;
-	if (im->bytes == 0 || im->bytes > MANIFEST_MAX_IMAGE_BYTES ||
-	    im->bytes % unit)
+	if (im->bytes == 0 || im->bytes > IMAGE_MAX_BYTES || im->bytes % unit)
 		return "has an impossible size";
 	if (object_id_is_zero(&im->layer))
 		return "has no layer";

@@ -13,7 +13,6 @@
 #define MANIFEST_MAX_KEYS	 4096
 #define MANIFEST_MAX_FIGURES	 64
 #define MANIFEST_MAX_FINGERPRINT 65536
-#define MANIFEST_MAX_IMAGE_BYTES (UINT64_C(1) << 52)
 #define MANIFEST_MAX_WRAPPED	 128
 
 /* Bits of `kind`; without MANIFEST_MEMORY: disks only, for a fresh boot. */

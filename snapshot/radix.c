@@ -9,6 +9,7 @@
  */
 #include "radix.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -42,9 +43,9 @@ static int fetch(struct build *b)
 	} while (got == 1 && b->run.count == 0);
 	if (got != 1)
 		b->run.count = 0;
-	else if (b->run.page < end ||
-		 !range_within(b->run.page, b->run.count, b->pages))
-		return -EINVAL;
+	else
+		assert(b->run.page >= end &&
+		       range_within(b->run.page, b->run.count, b->pages));
 	return got < 0 ? got : 0;
 }
 
@@ -250,10 +251,14 @@ int radix_build(struct layer_writer *w, const struct image *base,
 		.why = why,
 	};
 	bool there = false;
-	int err = bytes < base->bytes || bytes % 512 || bytes > IMAGE_MAX_BYTES
-		      ? -EINVAL
-		      : fetch(&b);
+	int err;
 
+	if (bytes < base->bytes || bytes % 512 || bytes > IMAGE_MAX_BYTES)
+		return fail_set(why, EXIT_USAGE, -EINVAL, "image", NULL,
+				"%llu bytes over a base of %llu are no image",
+				(unsigned long long)bytes,
+				(unsigned long long)base->bytes);
+	err = fetch(&b);
 	memset(root, 0, sizeof(*root));
 	root->bytes = bytes;
 	if (err)

@@ -17,7 +17,7 @@ struct reached {
 struct reach {
 	struct walk walk;
 	struct reached *of; /* by the layer's number */
-	unsigned n;
+	size_t n;
 	const struct layer *root_in; /* not yet put down */
 };
 
@@ -56,17 +56,10 @@ void reach_forget(struct reach *r)
 /* What is known of that layer, which is reached; NULL: no memory. */
 static struct reached *reached_of(struct reach *r, const struct layer *l)
 {
-	unsigned number = layer_number(l), room = MAX(2 * r->n, number + 1);
-	struct reached *more;
+	unsigned number = layer_number(l);
 
-	if (number >= r->n) {
-		more = reallocarray(r->of, room, sizeof(*more));
-		if (!more)
-			return NULL;
-		memset(more + r->n, 0, (room - r->n) * sizeof(*more));
-		r->of = more;
-		r->n = room;
-	}
+	if (array_reserve(&r->of, &r->n, number + 1u, sizeof(*r->of)))
+		return NULL;
 	r->of[number].reached = true;
 	return &r->of[number];
 }

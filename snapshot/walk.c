@@ -33,7 +33,7 @@ void walk_fini(struct walk *w)
 
 void walk_forget(struct walk *w)
 {
-	for (unsigned i = 0; i < w->nmarks; i++)
+	for (size_t i = 0; i < w->nmarks; i++)
 		for (unsigned v = 0; v < WALK_LEVELS; v++) {
 			free(w->marks[i].of[v].seen);
 			free(w->marks[i].of[v].flagged);
@@ -53,29 +53,14 @@ void walk_begin(struct walk *w, const struct image *img)
 
 /* ---- marks ---- */
 
-static int room_for(struct walk *w, unsigned number)
-{
-	unsigned room = MAX(2 * w->nmarks, number + 1);
-	struct walk_marks *more;
-
-	if (number < w->nmarks)
-		return 0;
-	more = reallocarray(w->marks, room, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	memset(more + w->nmarks, 0, (room - w->nmarks) * sizeof(*more));
-	w->marks = more;
-	w->nmarks = room;
-	return 0;
-}
-
 static int make_marks(struct walk *w, const struct layer *l, unsigned level,
 		      struct fail *why)
 {
 	uint64_t n = layer_items(l, SECTION_NODES);
 	struct walk_marks *m;
 
-	if (room_for(w, layer_number(l)))
+	if (array_reserve(&w->marks, &w->nmarks, layer_number(l) + 1u,
+			  sizeof(*w->marks)))
 		return file_failed(layer_name(l), -ENOMEM, "walk", why);
 	m = &w->marks[layer_number(l)];
 	if (!m->of[level].seen)

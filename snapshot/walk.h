@@ -64,7 +64,7 @@ struct walk_marks {
 
 struct walk {
 	struct walk_marks *marks; /* by the layer's number */
-	unsigned nmarks;
+	size_t nmarks;
 	struct image img;
 	bool fresh; /* the image's top is still to be entered */
 	bool flagged;

@@ -6,11 +6,13 @@
 #ifndef TINTYPE_UTIL_H
 #define TINTYPE_UTIL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +57,28 @@ static inline bool mem_is_zero(const void *p, size_t len)
 		len--;
 	}
 	return len == 0;
+}
+
+/*
+ * Room for `need` items in a growing array: `array` is the address of the
+ * pointer to its items, *room how many it has room for now. What is added is
+ * zeroed. 0, or -ENOMEM and nothing has changed.
+ */
+static inline int array_reserve(void *array, size_t *room, size_t need,
+				size_t item_bytes)
+{
+	size_t more = MAX(MAX(need, 2 * *room), 64);
+	char *p;
+
+	if (need <= *room)
+		return 0;
+	p = reallocarray(*(void **)array, more, item_bytes);
+	if (!p)
+		return -ENOMEM;
+	memset(p + *room * item_bytes, 0, (more - *room) * item_bytes);
+	*(void **)array = p;
+	*room = more;
+	return 0;
 }
 
 /* CLOCK_MONOTONIC, which no one sets. */
