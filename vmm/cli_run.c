@@ -32,9 +32,9 @@
 
 #define NO_FILES                                                               \
 	{                                                                      \
-		.kvm = -1, .kernel = -1, .initrd = -1, .in = -1, .out = -1,    \
-		.log = -1, .control = -1, .console = { -1, -1 }, .status = -1, \
-		.started = -1, .ready = -1, .lock = -1                         \
+		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
+		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
+		.status = -1, .started = -1, .ready = -1, .lock = -1           \
 	}
 
 /* ---- opening ---- */
@@ -264,6 +264,12 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	    (err = open_own(d, f, why)) || (err = open_serial(c, f, why)) ||
 	    (err = open_share(c, f, why)))
 		return err;
+	if (c->rng) {
+		f->rng = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+		if (f->rng < 0)
+			return file_error(-errno, "random source",
+					  "/dev/urandom", NULL, why);
+	}
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)
 		return f->kvm;

@@ -274,6 +274,17 @@ int config_set_on_reboot(struct vm_config *c, const char *value,
 	return 0;
 }
 
+int config_set_rng(struct vm_config *c, const char *value, struct fail *why)
+{
+	c->rng = true;
+	return 0;
+}
+
+static void set_rng_flag(struct vm_config *c, bool on)
+{
+	c->rng = on;
+}
+
 int config_set_serial(struct vm_config *c, const char *value, struct fail *why)
 {
 	const char *equals = strchr(value, '=');
@@ -305,6 +316,7 @@ struct key {
 	int (*set_number)(struct vm_config *c, uint64_t v, struct fail *why);
 	/* A new reference; NULL with *none set: leave it out. */
 	json_t *(*print)(const struct vm_config *c, bool *none);
+	void (*set_flag)(struct vm_config *c, bool on);
 };
 
 static json_t *print_string(const char *s, bool *none)
@@ -365,18 +377,25 @@ static json_t *print_serial(const struct vm_config *c, bool *none)
 	return json_sprintf("%s=%s", serial_names[c->serial], c->serial_path);
 }
 
+static json_t *print_rng(const struct vm_config *c, bool *none)
+{
+	*none = !c->rng;
+	return *none ? NULL : json_true();
+}
+
 static const struct key keys[] = {
-	{ "name", config_set_name, NULL, print_name },
-	{ "kernel", config_set_kernel, NULL, print_kernel },
-	{ "initrd", config_set_initrd, NULL, print_initrd },
-	{ "cmdline", config_set_cmdline, NULL, print_cmdline },
-	{ "boot", config_set_boot, NULL, print_boot },
-	{ "memory", config_set_memory, set_memory_bytes, print_memory },
-	{ "cpus", config_set_cpus, set_cpu_count, print_cpus },
-	{ "serial", config_set_serial, NULL, print_serial },
-	{ "share_console", config_set_share_console, NULL,
-	  print_share_console },
-	{ "on_reboot", config_set_on_reboot, NULL, print_on_reboot },
+	{ "name", config_set_name, NULL, print_name, NULL },
+	{ "kernel", config_set_kernel, NULL, print_kernel, NULL },
+	{ "initrd", config_set_initrd, NULL, print_initrd, NULL },
+	{ "cmdline", config_set_cmdline, NULL, print_cmdline, NULL },
+	{ "boot", config_set_boot, NULL, print_boot, NULL },
+	{ "memory", config_set_memory, set_memory_bytes, print_memory, NULL },
+	{ "cpus", config_set_cpus, set_cpu_count, print_cpus, NULL },
+	{ "serial", config_set_serial, NULL, print_serial, NULL },
+	{ "share_console", config_set_share_console, NULL, print_share_console,
+	  NULL },
+	{ "on_reboot", config_set_on_reboot, NULL, print_on_reboot, NULL },
+	{ "rng", NULL, NULL, print_rng, set_rng_flag },
 };
 
 static const struct key *find_key(const char *name)
@@ -395,8 +414,14 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	if (!k)
 		return bad(why,
 			   "use name, kernel, initrd, cmdline, boot, memory, "
-			   "cpus, serial, share_console, on_reboot",
+			   "cpus, serial, share_console, on_reboot, rng",
 			   "unknown key");
+	if (k->set_flag) {
+		if (!json_is_boolean(value))
+			return bad(why, "use true or false", "wrong type");
+		k->set_flag(c, json_is_true(value));
+		return 0;
+	}
 	if (json_is_string(value))
 		return k->set(c, json_string_value(value), why);
 	if (!k->set_number)

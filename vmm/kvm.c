@@ -114,6 +114,13 @@ int kvm_irq_line(int vm, uint32_t gsi, int level)
 	return call(vm, KVM_IRQ_LINE, &l);
 }
 
+int kvm_ioeventfd(int vm, uint64_t addr, int event_fd)
+{
+	struct kvm_ioeventfd e = { .addr = addr, .len = 4, .fd = event_fd };
+
+	return call(vm, KVM_IOEVENTFD, &e);
+}
+
 int kvm_enable_cap(int vm, uint32_t cap, uint64_t arg0)
 {
 	struct kvm_enable_cap c = { .cap = cap, .args = { arg0 } };

@@ -42,6 +42,8 @@ int kvm_create_irqchip(int vm);
 int kvm_get_irqchip(int vm, struct kvm_irqchip *c);
 int kvm_set_irqchip(int vm, const struct kvm_irqchip *c);
 int kvm_irq_line(int vm, uint32_t gsi, int level);
+/* A 4-byte write to that address signals `event_fd` and is no exit. */
+int kvm_ioeventfd(int vm, uint64_t addr, int event_fd);
 int kvm_enable_cap(int vm, uint32_t cap, uint64_t arg0);
 int kvm_create_vcpu(int vm, unsigned id); /* the fd */
 

@@ -29,9 +29,11 @@
 #include "platform.h"
 #include "power.h"
 #include "pvpanic.h"
+#include "rng.h"
 #include "uart.h"
 #include "util.h"
 #include "vcpu.h"
+#include "virtio_bus.h"
 #include "vmgenid.h"
 
 #define MAX_DEVICES 16
@@ -67,6 +69,8 @@ struct machine {
 	struct debugexit debugexit;
 	struct i8042 i8042;
 	struct vmgenid vmgenid;
+	struct virtio_bus virtio;
+	struct rng rng;
 };
 
 /* ---- states ---- */
@@ -355,6 +359,26 @@ static int place_devices(struct machine *m)
 	return 0;
 }
 
+/* Those that the configuration asks for; their windows are in the order in which
+ * they stand here. */
+static int add_virtio(struct machine *m)
+{
+	struct virtio_config v = { .name = "rng0", .ram = &m->ram };
+	struct rng_config rng = { .source_fd = m->cfg.rng_fd,
+				  .loop = m->cfg.loop };
+	int r;
+
+	if (m->cfg.rng_fd < 0)
+		return 0;
+	r = virtio_bus_next(&m->virtio, &v);
+	if (r < 0)
+		return r;
+	rng.virtio = v;
+	r = rng_init(&m->rng, &rng);
+	m->device[m->ndevices++] = &m->rng.virtio.dev;
+	return r < 0 ? r : virtio_bus_add(&m->virtio, &m->rng.virtio);
+}
+
 int machine_create(struct machine **out, const struct machine_config *c,
 		   struct fail *why)
 {
@@ -363,6 +387,7 @@ int machine_create(struct machine **out, const struct machine_config *c,
 
 	if (!m) {
 		close(c->kvm_fd);
+		cleanup_close(&c->rng_fd);
 		return fail_step(why, -ENOMEM, "machine");
 	}
 	m->cfg = *c;
@@ -375,8 +400,8 @@ int machine_create(struct machine **out, const struct machine_config *c,
 	    (r = create_vm(m, why)))
 		goto out;
 	init_devices(m);
-	r = place_devices(m);
-	if (r < 0) {
+	virtio_bus_init(&m->virtio, m->vm_fd, m->cfg.loop, &m->mmio);
+	if ((r = place_devices(m)) < 0 || (r = add_virtio(m)) < 0) {
 		fail_step(why, r, "place the devices");
 		goto out;
 	}
@@ -398,8 +423,12 @@ void machine_destroy(struct machine *m)
 	loop_unpost(m->cfg.loop, &m->told);
 	free(m->vcpu);
 	vcpu_shared_fini(&m->shared);
+	virtio_bus_fini(&m->virtio);
+	if (m->rng.loop)
+		rng_fini(&m->rng);
 	for (unsigned i = 0; i < m->ndevices; i++)
 		device_fini(m->device[i]);
+	cleanup_close(&m->cfg.rng_fd);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
 	close(m->cfg.kvm_fd);
@@ -413,7 +442,10 @@ static int load(struct machine *m, struct fail *why)
 {
 	struct acpi_config acpi = { .cpus = m->cfg.cpus };
 	struct boot_entry entry;
-	int r = boot_load(&m->ram, m->src, &entry, why);
+	int r;
+
+	acpi.nvirtio = virtio_bus_windows(&m->virtio, acpi.virtio);
+	r = boot_load(&m->ram, m->src, &entry, why);
 
 	if (r < 0)
 		return r;

@@ -46,6 +46,7 @@ struct machine_config {
 	uint64_t region_max; /* 0: no limit; tests want many memory slots */
 	struct loop *loop;
 	struct console *console;
+	int rng_fd; /* /dev/urandom, taken over; -1: no virtio-rng */
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */

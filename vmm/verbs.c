@@ -25,6 +25,7 @@ CONFIG_SETTER(cpus)
 CONFIG_SETTER(serial)
 CONFIG_SETTER(share_console)
 CONFIG_SETTER(on_reboot)
+CONFIG_SETTER(rng)
 
 #define JSON_ROW                                                               \
 	{                                                                      \
@@ -80,6 +81,9 @@ static const struct option_row run_options[] = {
 	  .argument = "SOCK",
 	  .set = set_share_console,
 	  .help = "offer the console on this UNIX socket as well" },
+	{ .name = "rng",
+	  .set = set_rng,
+	  .help = "give the guest a virtio-rng, a source of random bytes" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,

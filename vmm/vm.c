@@ -426,7 +426,7 @@ static int create_console(struct vm *vm, struct fail *why)
 /* From here on: no fd but these, no file, no privilege. */
 static int confine_process(const struct vm_files *f, struct fail *why)
 {
-	const int keep[] = { f->kvm,	 f->kernel,	f->initrd,
+	const int keep[] = { f->kvm,	 f->kernel,	f->initrd,	f->rng,
 			     f->in,	 f->out,	f->log,
 			     f->control, f->console[0], f->console[1],
 			     f->status,	 f->started,	f->ready,
@@ -446,6 +446,7 @@ static int build(struct vm *vm, struct fail *why)
 		.cpus = vm->cfg->cpus,
 		.memory_bytes = vm->cfg->memory_bytes,
 		.loop = &vm->loop,
+		.rng_fd = vm->files->rng,
 		.confine = sandbox_vcpu,
 		.event = on_guest_event,
 		.ctx = vm,
@@ -459,7 +460,7 @@ static int build(struct vm *vm, struct fail *why)
 	if ((r = set_source(vm, why)) || (r = create_console(vm, why)))
 		return r;
 	c.console = vm->console;
-	vm->files->kvm = -1; /* the machine's from here on */
+	vm->files->kvm = vm->files->rng = -1; /* the machine's from here on */
 	if ((r = machine_create(&vm->machine, &c, why)) ||
 	    (r = machine_load(vm->machine, &vm->src, why)))
 		return r;

@@ -14,6 +14,7 @@
 struct vm_files {
 	int kvm;	    /* /dev/kvm */
 	int kernel, initrd; /* read-only; kernel -1: the demo guest */
+	int rng;	    /* /dev/urandom */
 	int in, out;	    /* console sinks, see console_config */
 	bool terminal;
 	int log;	/* console.log, read/write */

@@ -26,6 +26,7 @@ static const struct command *const tables[] = {
 	time_commands,
 	cpu_commands,
 	machine_commands,
+	device_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

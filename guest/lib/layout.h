@@ -54,6 +54,7 @@
 #define VECTOR_PF	14
 #define VECTOR_UART	0x24
 #define VECTOR_POWER	0x25
+#define VECTOR_VIRTIO	0x26
 #define VECTOR_TIMER	0x40
 #define VECTOR_WAKE	0x50 /* leave hlt, look for work */
 #define VECTOR_PING	0x51

@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "log.h"
 #include "power.h"
 #include "pvpanic.h"
+#include "rng.h"
 #include "uart.h"
 #include "util.h"
 #include "vmgenid.h"
@@ -27,11 +29,13 @@ struct rig {
 	struct console *con;
 	struct gmem ram;
 	struct guest_events events;
+	int random_fd;
 	struct bus bus;
 	struct debugexit debugexit;
 	struct i8042 i8042;
 	struct power power;
 	struct pvpanic pvpanic;
+	struct rng rng;
 	struct uart uart;
 	struct vmgenid vmgenid;
 };
@@ -42,6 +46,13 @@ static void poke_power(struct rig *r, uint64_t random)
 		power_button(&r->power);
 	else
 		power_notify_vmgenid(&r->power);
+}
+
+static void poke_rng(struct rig *r, uint64_t random)
+{
+	_locked_(&r->rng.virtio.dev.lock);
+
+	virtio_kicked(&r->rng.virtio);
 }
 
 static void poke_uart(struct rig *r, uint64_t random)
@@ -73,6 +84,7 @@ static const struct row table[] = {
 	{ DEVICE(i8042), 0x1000, 1, NULL },
 	{ DEVICE(power), 0x2000, 16, poke_power },
 	{ DEVICE(pvpanic), 0x3000, 1, NULL },
+	{ DEVICE(rng.virtio), 0x5000, 0x1000, poke_rng },
 	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
 	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
 };
@@ -112,6 +124,15 @@ static void build(struct rig *r)
 	i8042_init(&r->i8042, "i8042", &r->events);
 	power_init(&r->power, "power0", no_irq(), &r->events);
 	pvpanic_init(&r->pvpanic, "pvpanic0", &r->events);
+	r->random_fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(
+	    rng_init(&r->rng, &(struct rng_config){ .virtio = { .name = "rng0",
+								.ram = &r->ram,
+								.irq = no_irq(),
+								.kick_fd = -1 },
+						    .source_fd = r->random_fd,
+						    .loop = &r->loop }),
+	    0);
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
 	bus_init(&r->bus, "contract");
@@ -126,6 +147,8 @@ static void tear_down(struct rig *r)
 {
 	for (unsigned i = 0; i < NDEVICES; i++)
 		device_fini(device(r, i));
+	rng_fini(&r->rng);
+	close(r->random_fd);
 	console_destroy(r->con);
 	loop_fini(&r->loop);
 	gmem_fini(&r->ram);

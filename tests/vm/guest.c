@@ -397,3 +397,51 @@ Test(demo, two_mib_and_five_gib_are_enough)
 	expect_printed("mmio 0x110000000: 0x1\r\n");
 	vmtest_fini(&t);
 }
+
+/* ---- virtio ---- */
+
+Test(guest, rng_gives_random_bytes_by_interrupt)
+{
+	run(&(struct vmtest_config){ .cmdline = SCRIPT("rng; rng 4096; exit 9"),
+				     .rng = true },
+	    GUEST_EXIT, 9);
+	expect_printed("4096 random bytes");
+	vmtest_fini(&t);
+}
+
+/* More than a period gives: the rest comes when the next one begins. */
+Test(guest, rng_when_asked_for_more_than_it_may_give_goes_on_later)
+{
+	run(&(struct vmtest_config){ .cmdline = SCRIPT("rng 20000; exit 9"),
+				     .rng = true },
+	    GUEST_EXIT, 9);
+	vmtest_fini(&t);
+}
+
+Test(guest, rng_after_a_reset_of_the_machine_works)
+{
+	run(&(struct vmtest_config){ .cmdline = SCRIPT("rng; reboot"),
+				     .rng = true },
+	    GUEST_RESET, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+		cr_assert_eq(vmtest_wait(&t), GUEST_RESET);
+	}
+	vmtest_fini(&t);
+}
+
+Test(guest, rng_when_paused_again_and_again_loses_no_request)
+{
+	vmtest_init(
+	    &t, &(struct vmtest_config){ .cmdline = SCRIPT("rng 6000; exit 9"),
+					 .rng = true });
+	machine_run(t.machine);
+	for (unsigned i = 0; i < 200 && !t.told; i++) {
+		machine_pause(t.machine);
+		machine_run(t.machine);
+		vmtest_let_run(&t, 1);
+	}
+	cr_assert_eq(t.told ? t.event : vmtest_wait(&t), GUEST_EXIT);
+	cr_assert_eq(t.value, 9);
+	vmtest_fini(&t);
+}
