@@ -13,8 +13,8 @@
  * naming the head; -ENOSPC, -EIO and the like leave the disk as it was, or, of
  * a write, with any mix of old and new in the range that was to be written.
  *
- * Memory: blockmap.h's, 8 bytes a block written since the last flush, and 8 a
- * run of free slots.
+ * Memory: blockmap.h's, 8 bytes a block written since the last flush, 32 a run
+ * of these, and 8 a run of free slots.
  */
 #ifndef TINTYPE_HEAD_H
 #define TINTYPE_HEAD_H

@@ -36,12 +36,7 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-struct records {
-	struct log_record *v;
-	size_t n, room;
-};
-
-static int add_record(struct records *r, const struct log_record *x)
+static int add_record(struct log_records *r, const struct log_record *x)
 {
 	if (r->n == r->room) {
 		size_t room = r->room ? 2 * r->room : 64;
@@ -57,7 +52,7 @@ static int add_record(struct records *r, const struct log_record *x)
 }
 
 /* Adds a block: to the run before it, or as a record of its own. */
-static int add_block(struct records *r, uint64_t block, struct block b)
+static int add_block(struct log_records *r, uint64_t block, struct block b)
 {
 	struct log_record *last = r->n ? &r->v[r->n - 1] : NULL;
 	struct log_record x = {
@@ -76,10 +71,11 @@ static int add_block(struct records *r, uint64_t block, struct block b)
 	return add_record(r, &x);
 }
 
-static int records_of_batch(struct head *h, struct records *r)
+static int records_of_batch(struct head *h, struct log_records *r)
 {
 	int err = 0;
 
+	r->n = 0;
 	qsort(h->batch.v, h->batch.n, sizeof(*h->batch.v), compare);
 	for (size_t i = 0; i < h->batch.n && !err; i++)
 		err = add_block(r, h->batch.v[i],
@@ -87,10 +83,11 @@ static int records_of_batch(struct head *h, struct records *r)
 	return err;
 }
 
-static int records_of_map(struct head *h, struct records *r)
+static int records_of_map(struct head *h, struct log_records *r)
 {
 	int err = 0;
 
+	r->n = 0;
 	for (uint64_t p = blockmap_next(&h->map, 0); p < h->map.pages && !err;
 	     p = blockmap_next(&h->map, p + 1))
 		err = add_block(r, p, blockmap_get(&h->map, p));
@@ -119,7 +116,7 @@ int log_data_sum(int fd, uint32_t slot, uint32_t count, uint64_t *sum)
 	return 0;
 }
 
-static int add_sums(const struct head *h, struct records *r)
+static int add_sums(const struct head *h, struct log_records *r)
 {
 	int err = 0;
 
@@ -218,19 +215,6 @@ static void end_batch(struct head *h, bool firm)
 
 /* ---- the flush ---- */
 
-static int write_batch(struct head *h, bool sums)
-{
-	struct records r = { 0 };
-	int err = records_of_batch(h, &r);
-
-	if (!err && sums)
-		err = add_sums(h, &r);
-	if (!err)
-		err = log_append(h, r.v, r.n);
-	free(r.v);
-	return err;
-}
-
 static bool log_is_long(const struct head *h)
 {
 	return h->log_records > LOG_SLACK_RECORDS + 4 * h->map.used;
@@ -239,14 +223,12 @@ static bool log_is_long(const struct head *h)
 /* Rare: all of it at once, since no block may become fresh meanwhile. */
 static int begin_log_anew(struct head *h)
 {
-	struct records r = { 0 };
 	int err = head_sync(h);
 
 	if (!err)
-		err = records_of_map(h, &r);
+		err = records_of_map(h, &h->records);
 	if (!err)
-		err = log_rewrite(h, r.v, r.n);
-	free(r.v);
+		err = log_rewrite(h, h->records.v, h->records.n);
 	if (err)
 		return undo_batch(h, err);
 	end_batch(h, true);
@@ -255,6 +237,8 @@ static int begin_log_anew(struct head *h)
 
 static int begin(struct head *h)
 {
+	int err;
+
 	if (!h->unsynced && !h->pending.n)
 		return 0;
 	h->unsynced = false;
@@ -265,6 +249,11 @@ static int begin(struct head *h)
 	begin_batch(h);
 	if (log_is_long(h))
 		return begin_log_anew(h);
+	/* Now: a block that is written again before the log is has another
+	 * slot by then, whose data no sync has covered. */
+	err = records_of_batch(h, &h->records);
+	if (err)
+		return undo_batch(h, err);
 	h->stage = FLUSH_DATA;
 	return 1;
 }
@@ -272,8 +261,10 @@ static int begin(struct head *h)
 /* The log's part, after the data's sync or, without one, at once. */
 static int write_log(struct head *h)
 {
-	int err = write_batch(h, !h->batch_moved);
+	int err = h->batch_moved ? 0 : add_sums(h, &h->records);
 
+	if (!err)
+		err = log_append(h, h->records.v, h->records.n);
 	if (err)
 		return undo_batch(h, err);
 	h->stage = FLUSH_LOG;

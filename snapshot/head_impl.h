@@ -36,6 +36,12 @@ struct slot_run {
 	uint32_t slot, count;
 };
 
+/* Records that are about to be written to the log. */
+struct log_records {
+	struct log_record *v;
+	size_t n, room;
+};
+
 /* Where the log goes on. */
 struct log_place {
 	uint32_t slot, pages; /* the extent */
@@ -74,6 +80,7 @@ struct head {
 	/* The flush that is under way. */
 	enum flush_stage stage;
 	struct numbers batch, batch_leaving;
+	struct log_records records; /* of the batch, as it was then */
 	bool batch_moved;
 	uint8_t batch_state; /* COMMITTED, even or odd */
 	struct numbers last; /* blocks of the last commit */

@@ -159,6 +159,7 @@ void head_close(struct head *h)
 	free(h->batch.v);
 	free(h->batch_leaving.v);
 	free(h->last.v);
+	free(h->records.v);
 	free(h);
 }
 
