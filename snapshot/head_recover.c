@@ -160,9 +160,6 @@ static int apply(struct replay *r, const struct batch *b)
 		const struct log_record *x = &b->v[i];
 		struct block block = { .kind = BLOCK_ZERO };
 
-		if (x->type == LOG_MAP && !is_slots(r, x->slot, x->count))
-			return damaged(r, (uint64_t)x->slot << PAGE_SHIFT,
-				       "a block beyond the file's end");
 		for (uint32_t k = 0; k < x->count; k++) {
 			if (x->type == LOG_MAP) {
 				block.kind = BLOCK_PAGE;
@@ -268,7 +265,13 @@ static int mark_all(struct replay *r, uint64_t *used)
 	     p = blockmap_next(&h->map, p + 1)) {
 		struct block b = blockmap_get(&h->map, p);
 
-		if (b.kind == BLOCK_PAGE && !mark_used(used, b.at))
+		if (b.kind != BLOCK_PAGE)
+			continue;
+		/* Only now: what a later record replaced may be cut off. */
+		if (!is_slots(r, b.at, 1))
+			return damaged(r, (uint64_t)b.at << PAGE_SHIFT,
+				       "a block beyond the file's end");
+		if (!mark_used(used, b.at))
 			return damaged(r, (uint64_t)b.at << PAGE_SHIFT,
 				       "a slot is used twice");
 	}
