@@ -248,8 +248,12 @@ int head_seal(struct head *h, const struct image *base, struct object_id *id,
 	blockmap_mark_slots(&h->map, used, h->end);
 	layer_writer_meta(s.writer, h->end - 1);
 	err = seal_layer(&s, id, why);
+	if (layer_writer_sync_failed(s.writer))
+		h->failed = layer_writer_sync_failed(s.writer);
 	layer_writer_destroy(s.writer);
 	if (!err)
 		punch_unused(&sums);
+	else /* a trailer that may be there is gone, and space is free */
+		(void)!ftruncate(h->fd, (off_t)h->end << PAGE_SHIFT);
 	return err;
 }

@@ -32,6 +32,7 @@ struct layer_writer {
 
 	enum section section;
 	uint32_t data_pages;
+	int sync_failed; /* 0 or -errno */
 
 	uint16_t *import_of; /* by the layer's number in its set; 0: none */
 	size_t import_of_room;
@@ -308,43 +309,64 @@ int layer_writer_imports(struct layer_writer *w, struct fail *why)
 
 /* ---- the end ---- */
 
-static int write_end(struct layer_writer *w, struct object_id *id)
+/* All but the trailer. */
+static int write_rest(struct layer_writer *w)
 {
 	struct layer_trailer *t = &w->trailer;
-	uint64_t end;
 	int err = write_buffer(w, true);
 
 	if (err)
 		return err;
-	end = w->codec ? w->file_end : PAGE_BYTES + w->body;
+	t->table_offset = w->codec ? w->file_end : PAGE_BYTES + w->body;
+	t->table_bytes = w->table_bytes;
+	/* What a file may hold beyond its end would hide the trailer. */
+	if (ftruncate(w->fd, (off_t)t->table_offset))
+		return -errno;
+	return file_write(w->fd, t->table_offset, w->table, w->table_bytes);
+}
+
+static int write_trailer(struct layer_writer *w)
+{
+	struct layer_trailer *t = &w->trailer;
+
 	memcpy(t->magic, TRAILER_MAGIC, sizeof(t->magic));
 	t->version = LAYER_VERSION;
 	t->flags = w->header.flags;
 	memcpy(t->header_check, w->header.check, CHECK_BYTES);
-	t->table_offset = end;
-	t->table_bytes = w->table_bytes;
 	hash_id(&t->table_hash, w->table, w->table_bytes);
 	t->data_pages = w->data_pages;
 	t->meta_bytes = w->body - w->meta;
 	hash_id(&t->id, t, offsetof(struct layer_trailer, id));
-	*id = t->id;
-	/* What a file may hold beyond its end would hide the trailer. */
-	if (ftruncate(w->fd, (off_t)end))
-		return -errno;
-	err = file_write(w->fd, t->table_offset, w->table, w->table_bytes);
-	if (!err)
-		err = file_write(w->fd, t->table_offset + t->table_bytes, t,
-				 sizeof(*t));
-	return err;
+	return file_write(w->fd, t->table_offset + t->table_bytes, t,
+			  sizeof(*t));
+}
+
+static int sync_file(struct layer_writer *w)
+{
+	w->sync_failed = file_sync(w->fd);
+	return w->sync_failed;
 }
 
 int layer_writer_end(struct layer_writer *w, struct object_id *id,
 		     struct fail *why)
 {
-	int err = write_end(w, id);
+	int err = write_rest(w);
 
+	/* A head is in use: its trailer must not be there before all that it
+	 * vouches for is. */
+	if (!err && w->header.bytes)
+		err = sync_file(w);
+	if (!err)
+		err = write_trailer(w);
+	if (!err)
+		err = sync_file(w);
 	if (err)
-		return failed(w, err, "write", why);
-	err = file_sync(w->fd);
-	return err ? failed(w, err, "sync", why) : 0;
+		return failed(w, err, w->sync_failed ? "sync" : "write", why);
+	*id = w->trailer.id;
+	return 0;
+}
+
+int layer_writer_sync_failed(const struct layer_writer *w)
+{
+	return w->sync_failed;
 }

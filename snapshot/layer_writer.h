@@ -64,9 +64,11 @@ int layer_writer_import(struct layer_writer *w, const struct layer *l,
 /* The section of imports: all that were asked for. */
 int layer_writer_imports(struct layer_writer *w, struct fail *why);
 
-/* Writes the rest, table and trailer, and syncs. The file may be longer than
- * that before: it is cut. */
+/* Writes the rest, table and trailer, and syncs: for a head twice, before the
+ * trailer and after it. The file may be longer than that before: it is cut. */
 int layer_writer_end(struct layer_writer *w, struct object_id *id,
 		     struct fail *why);
+/* 0, or the -errno of a sync that failed: what the file holds is not known. */
+int layer_writer_sync_failed(const struct layer_writer *w);
 
 #endif
