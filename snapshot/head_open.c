@@ -175,19 +175,32 @@ static bool is_used(const struct sums *s, uint32_t slot)
 	return s->used[slot / 64] >> slot % 64 & 1;
 }
 
+/* Only these: a free slot may never have been written, and lie beyond the
+ * file's end. */
+static int read_used(const struct sums *s, uint32_t slot, uint32_t n,
+		     uint8_t *buf)
+{
+	int err = 0;
+
+	for (uint32_t i = 0, end; i < n && !err; i = end) {
+		end = i + 1;
+		if (!is_used(s, slot + i))
+			continue;
+		while (end < n && is_used(s, slot + end))
+			end++;
+		err = file_read(s->h->fd, (uint64_t)(slot + i) << PAGE_SHIFT,
+				buf + i * PAGE_BYTES, (end - i) * PAGE_BYTES);
+	}
+	return err;
+}
+
 /* The sums of some slots that follow each other. */
 static int put_some(const struct sums *s, uint32_t slot, uint32_t n,
 		    uint8_t *buf, struct layer_writer *w, struct fail *why)
 {
 	uint64_t sum[CHUNK_PAGES] = { 0 };
-	bool any = false;
-	int err = 0;
+	int err = read_used(s, slot, n, buf);
 
-	for (uint32_t i = 0; i < n; i++)
-		any |= is_used(s, slot + i);
-	if (any)
-		err = file_read(s->h->fd, (uint64_t)slot << PAGE_SHIFT, buf,
-				n * PAGE_BYTES);
 	if (err)
 		return file_failed(s->h->name, err, "read", why);
 	for (uint32_t i = 0; i < n; i++)

@@ -261,3 +261,21 @@ Test(head, swap_of_heads_keeps_reading_through_the_frozen_one)
 	expect_tag(new, 4, 0);
 	head_close(new);
 }
+
+Test(head, seal_when_the_last_slots_were_never_written_succeeds)
+{
+	int fd = make_head(MIB(8));
+	struct head *h = open_head(fd, NULL);
+	struct head_write a, b;
+	struct object_id id;
+
+	put_tag(h, 1, 1);
+	cr_assert_eq(head_write_begin(h, 2, 1, &a, &why), 0);
+	cr_assert_eq(head_write_begin(h, 3, 1, &b, &why), 0);
+	cr_assert_eq(head_write_end(h, &a, false, &why), 0);
+	cr_assert_eq(head_write_end(h, &b, false, &why), 0);
+	flush(h);
+	head_freeze(h);
+	cr_assert_eq(head_seal(h, NULL, &id, &why), 0, "%s", why.message);
+	head_close(h);
+}
