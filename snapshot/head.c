@@ -308,7 +308,9 @@ static int replace(struct head *h, uint64_t block, struct block new)
 		return -ENOMEM;
 	if (old.state != BLOCK_FRESH)
 		numbers_add(&h->pending, block);
-	if (old.kind == BLOCK_PAGE && old.state == BLOCK_FRESH)
+	/* A write that is on its way may be to this slot. None is when the next
+	 * flush begins. */
+	if (old.kind == BLOCK_PAGE && old.state == BLOCK_FRESH && !h->writing)
 		slots_give(h, old.at, 1);
 	else if (old.kind == BLOCK_PAGE)
 		numbers_add(&h->leaving, old.at);
@@ -342,6 +344,7 @@ int head_write_begin(struct head *h, uint64_t block, uint32_t max,
 	if (w->in_place) {
 		w->slot = first.at;
 		w->count = n;
+		h->writing++;
 		return 0;
 	}
 	err = slots_take(h, n, &run);
@@ -349,6 +352,7 @@ int head_write_begin(struct head *h, uint64_t block, uint32_t max,
 		return file_failed(h->name, err, "write", why);
 	w->slot = run.slot;
 	w->count = run.count;
+	h->writing++;
 	return 0;
 }
 
@@ -359,6 +363,7 @@ int head_write_end(struct head *h, const struct head_write *w, bool good,
 	int err = 0;
 
 	h->unsynced = true;
+	h->writing--;
 	if (w->in_place)
 		return 0;
 	for (; good && i < w->count && !err; i++) {

@@ -108,7 +108,8 @@ struct where {
 int head_locate(struct head *h, uint64_t block, uint64_t max, struct where *w,
 		struct fail *why);
 
-/* A write of whole blocks that the owner does himself. */
+/* A write of whole blocks that the owner does himself. Each that begins ends.
+ * Of two on their way to one block either may win; no other block is hit. */
 struct head_write {
 	uint64_t block;
 	uint32_t count; /* at most what was asked for */

@@ -71,6 +71,7 @@ struct head {
 	size_t nextents, extents_room;
 	uint64_t log_records;
 
+	uint32_t writing;	/* writes that have begun and not ended */
 	bool unsynced;		/* something was written since the last sync */
 	struct numbers pending; /* blocks that are FRESH */
 	struct numbers leaving; /* slots, free after the next commit */

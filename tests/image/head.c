@@ -279,3 +279,23 @@ Test(head, seal_when_the_last_slots_were_never_written_succeeds)
 	cr_assert_eq(head_seal(h, NULL, &id, &why), 0, "%s", why.message);
 	head_close(h);
 }
+
+Test(head, write_begin_when_a_write_to_a_left_slot_is_in_flight_takes_another)
+{
+	int fd = make_head(MIB(8));
+	struct head *h = open_head(fd, NULL);
+	struct head_write a, b, c, other;
+
+	cr_assert_eq(head_write_begin(h, 7, 1, &a, &why), 0);
+	cr_assert_eq(head_write_begin(h, 7, 1, &b, &why), 0);
+	cr_assert_eq(head_write_end(h, &a, true, &why), 0);
+	cr_assert_eq(head_write_begin(h, 7, 1, &c, &why), 0);
+	cr_assert(c.in_place);
+	cr_assert_eq(c.slot, a.slot);
+	cr_assert_eq(head_write_end(h, &b, true, &why), 0);
+	cr_assert_eq(head_write_begin(h, 8, 1, &other, &why), 0);
+	cr_assert_neq(other.slot, c.slot, "two blocks share a slot");
+	cr_assert_eq(head_write_end(h, &c, true, &why), 0);
+	cr_assert_eq(head_write_end(h, &other, true, &why), 0);
+	head_close(h);
+}
