@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -262,4 +264,22 @@ void expect_snapshot(const struct image *img, const struct tree *t, unsigned i)
 		cr_assert_eq(sum64(page, PAGE_BYTES, 0), t->sum[i][p],
 			     "snapshot %u page %lu", i, p);
 	}
+}
+
+uint64_t test_size(const char *variable, uint64_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+void test_say(const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "# %s\n", line);
 }

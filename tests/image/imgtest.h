@@ -71,6 +71,11 @@ struct tree {
 void make_tree(struct layer_set *s, uint64_t seed, unsigned n, struct tree *t);
 /* The image reads as that snapshot of the tree. */
 void expect_snapshot(const struct image *img, const struct tree *t, unsigned i);
+/* How large a random test is, or with what it begins: a number of the
+ * environment. */
+uint64_t test_size(const char *variable, uint64_t otherwise);
+/* A line about what was done, for the long runs. */
+void test_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The message of the last failure, for assertions. */
 extern struct fail why;

@@ -1,0 +1,674 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Crashes of a disk's heads: at each sync of a random workload every state in
+ * which a power cut could leave the files is made, opened and judged by
+ * history.h; what recovery itself writes is cut as well. Size:
+ * TINTYPE_CRASH_RUNS, TINTYPE_SEED.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "head.h"
+#include "history.h"
+#include "imgtest.h"
+
+#define MAX_BLOCKS  48
+#define MAX_SECTORS (MAX_BLOCKS * 8 + 7)
+#define IN_FLIGHT   3
+
+struct flight {
+	struct head_write w;
+	uint8_t *data;
+	bool written;
+};
+
+/* A disk of one head, or of two: the lower one frozen, then sealed. */
+struct disk {
+	uint64_t seed, rng;
+	uint64_t sectors;
+	unsigned heads;
+	int fd[CUT_FILES], scratch[CUT_FILES];
+	struct head *head[CUT_FILES];
+	struct image image; /* the lower one, once it is sealed */
+	bool sealed;
+	int raw;
+	uint64_t raw_bytes;
+	struct layer_set *set;
+	struct history *history;
+	struct powercut cut;
+	bool recording, faults;
+	struct flight flight[IN_FLIGHT];
+	unsigned flights;
+	bool nested; /* a crash in recovery is made */
+};
+
+static struct disk *d; /* the hooks have no other way to it */
+
+static struct {
+	uint64_t states, recoveries, faults, logs;
+} total;
+
+#define must(err)                                                              \
+	cr_assert_eq(err, 0, "seed %lu: %s: %s", d->seed, why.object,          \
+		     why.message)
+
+static uint64_t below(uint64_t n)
+{
+	return rng_below(&d->rng, n);
+}
+
+/* ---- after a crash ---- */
+
+/* The disk as a new process finds it. */
+struct found {
+	struct head *head[CUT_FILES];
+	struct layer_set *set;
+	struct image image;
+	bool sealed;
+};
+
+static void open_sealed(struct found *f, int fd)
+{
+	struct layer *l = NULL;
+
+	f->set = layer_set_create(NULL, NULL);
+	cr_assert_not_null(f->set);
+	must(layer_open(f->set, dup(fd), "sealed", NULL, &l, &why));
+	must(image_open(&f->image, l, 0, &why));
+	f->sealed = true;
+}
+
+static struct head_below raw_below(void)
+{
+	return (struct head_below){ .raw_fd = d->raw,
+				    .raw_bytes = d->raw_bytes };
+}
+
+static void find_disk(struct found *f, const int fd[CUT_FILES])
+{
+	memset(f, 0, sizeof(*f));
+	for (unsigned i = 0; i < d->heads; i++) {
+		struct head_below b = raw_below();
+		int err;
+
+		if (i == 1 && f->sealed)
+			b.image = &f->image;
+		else if (i == 1)
+			b = (struct head_below){ .head = f->head[0],
+						 .raw_fd = -1 };
+		err = head_open(&f->head[i], fd[i], i ? "upper" : "lower", &b,
+				true, &why);
+		if (err == -EBUSY && i == 0 && d->heads == 2)
+			open_sealed(f, fd[i]);
+		else
+			must(err);
+	}
+}
+
+static void leave_disk(struct found *f)
+{
+	for (unsigned i = 0; i < CUT_FILES; i++)
+		head_close(f->head[i]);
+	layer_set_destroy(f->set);
+}
+
+static void read_found(const struct found *f, uint8_t *content)
+{
+	must(head_read(f->head[d->heads - 1], 0, content,
+		       d->sectors * SECTOR_BYTES, &why));
+}
+
+static void expect_allowed(const uint8_t *content, const char *when)
+{
+	uint64_t wrong = history_wrong(d->history, content);
+
+	cr_assert_eq(wrong, UINT64_MAX,
+		     "seed %lu, state %lu, %s: sector %lu (block %lu) has what "
+		     "it never had",
+		     d->seed, total.states, when, wrong, wrong / 8);
+}
+
+/* Opens it a second time: the same is there. */
+static void expect_again(const int fd[CUT_FILES], const uint8_t *content)
+{
+	static uint8_t again[MAX_SECTORS * SECTOR_BYTES];
+	struct found f;
+
+	find_disk(&f, fd);
+	read_found(&f, again);
+	leave_disk(&f);
+	cr_assert_arr_eq(again, content, d->sectors * SECTOR_BYTES,
+			 "seed %lu, state %lu: another content when it is "
+			 "opened again",
+			 d->seed, total.states);
+}
+
+/* What a guest does next is durable as ever. */
+static void use_it(struct found *f, uint8_t *content)
+{
+	struct head *h = f->head[d->heads - 1];
+
+	for (unsigned i = 0; i < 6; i++) {
+		uint64_t sector = below(d->sectors), left = d->sectors - sector;
+		uint64_t n = 1 + below(MIN(left, 20)), tag = below(1u << 30);
+		uint8_t *p = content + sector * SECTOR_BYTES;
+
+		for (uint64_t k = 0; k < n * SECTOR_BYTES; k += 8) {
+			uint64_t v = rng(&tag);
+
+			memcpy(p + k, &v, 8);
+		}
+		if (i % 3 == 2) {
+			memset(p, 0, n * SECTOR_BYTES);
+			must(head_zero(h, sector * SECTOR_BYTES,
+				       n * SECTOR_BYTES, &why));
+		} else {
+			must(head_write(h, sector * SECTOR_BYTES, p,
+					n * SECTOR_BYTES, &why));
+		}
+		if (i % 2)
+			must(head_flush(h, &why));
+	}
+}
+
+static void judge(void *ctx, const int fd[CUT_FILES])
+{
+	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
+	struct found f;
+
+	find_disk(&f, fd);
+	read_found(&f, content);
+	expect_allowed(content, d->nested ? "a crash in recovery" : "a crash");
+	if (!d->nested && below(4) == 0) {
+		use_it(&f, content);
+		leave_disk(&f);
+		expect_again(fd, content);
+		return;
+	}
+	leave_disk(&f);
+	if (!d->nested && below(4) == 0)
+		expect_again(fd, content);
+}
+
+/* ---- crashes while it recovers ---- */
+
+static struct powercut recovery_cut;
+static int recovery_fd[CUT_FILES];
+
+static struct io_fate on_recovery(const struct io_call *c)
+{
+	struct io_fate fate = { 0 };
+
+	if (c->kind == IO_SYNC)
+		total.recoveries +=
+		    powercut_each(&recovery_cut, recovery_fd, judge, NULL);
+	powercut_take(&recovery_cut, c, &fate);
+	return fate;
+}
+
+static void crash_in_recovery(const int fd[CUT_FILES])
+{
+	struct found f;
+
+	recovery_cut =
+	    (struct powercut){ .rng = rng(&d->rng), .random_states = 2 };
+	for (unsigned i = 0; i < d->heads; i++) {
+		powercut_add(&recovery_cut, fd[i]);
+		recovery_fd[i] = memory_file();
+	}
+	d->nested = true;
+	io_hook = on_recovery;
+	find_disk(&f, fd);
+	io_hook = NULL;
+	d->nested = false;
+	leave_disk(&f);
+	for (unsigned i = 0; i < d->heads; i++)
+		close(recovery_fd[i]);
+	powercut_fini(&recovery_cut);
+}
+
+static void on_state(void *ctx, const int fd[CUT_FILES])
+{
+	total.states++;
+	if (below(8) == 0)
+		crash_in_recovery(fd); /* which leaves it recovered */
+	judge(ctx, fd);
+}
+
+static void all_states(void)
+{
+	powercut_each(&d->cut, d->scratch, on_state, NULL);
+}
+
+/* ---- the workload ---- */
+
+/* Short, at a sector's border: else half a sector would be a content. */
+static uint64_t some_length(const struct io_call *c)
+{
+	uint64_t n = 1 + below(c->length);
+
+	return c->offset % SECTOR_BYTES ? n : align_up(n, SECTOR_BYTES);
+}
+
+static struct io_fate on_call(const struct io_call *c)
+{
+	struct io_fate fate = { 0 };
+
+	if (d->faults && c->kind == IO_WRITE && below(24) == 0)
+		fate = (struct io_fate){ .err = below(2) ? ENOSPC : EIO,
+					 .effect = below(3) == 0 };
+	else if (c->kind == IO_WRITE && below(8) == 0)
+		fate.at_most = some_length(c);
+	if (fate.err)
+		total.faults++;
+	if (c->kind == IO_SYNC)
+		all_states();
+	powercut_take(&d->cut, c, &fate);
+	return fate;
+}
+
+static void close_head(unsigned i)
+{
+	struct head_counts c;
+
+	if (!d->head[i])
+		return;
+	head_count(d->head[i], &c);
+	total.logs += c.rewritten_logs;
+	head_close(d->head[i]);
+	d->head[i] = NULL;
+}
+
+static struct head *top(void)
+{
+	return d->head[d->heads - 1];
+}
+
+/* What a guest writes: random, zeroes, or what a log looks like. */
+static uint8_t *new_data(uint64_t sectors)
+{
+	uint64_t tag = rng(&d->rng), way = below(8);
+	uint8_t *data = calloc(sectors, SECTOR_BYTES);
+
+	cr_assert_not_null(data);
+	for (uint64_t i = 0; way > 1 && i < sectors * SECTOR_BYTES; i += 8) {
+		uint64_t v = rng(&tag);
+
+		memcpy(data + i, &v, 8);
+	}
+	if (way == 1)
+		(void)!pread(d->fd[d->heads - 1], data, sectors * SECTOR_BYTES,
+			     (off_t)(PAGE_BYTES * (1 + below(20))));
+	return data;
+}
+
+static void some_range(uint64_t *sector, uint64_t *n)
+{
+	uint64_t most = below(3) ? 8 : 40;
+
+	*sector = below(d->sectors);
+	*n = 1 + below(MIN(d->sectors - *sector, most));
+	if (below(2)) {
+		*sector = align_down(*sector, 8);
+		*n = MIN(align_up(*n, 8), d->sectors - *sector);
+	}
+}
+
+static bool is_in_flight(uint64_t sector, uint64_t n)
+{
+	for (unsigned i = 0; i < d->flights; i++) {
+		const struct head_write *w = &d->flight[i].w;
+
+		if (sector < (w->block + w->count) * 8 &&
+		    w->block * 8 < sector + n)
+			return true;
+	}
+	return false;
+}
+
+/* One write or zeroing; one that failed is done again. */
+static void write_some(bool zero)
+{
+	uint64_t sector, n;
+	uint8_t *data;
+	int err;
+
+	some_range(&sector, &n);
+	if (is_in_flight(sector, n))
+		return;
+	data = zero ? NULL : new_data(n);
+	history_write(d->history, sector, n, data);
+	do {
+		err = zero ? head_zero(top(), sector * SECTOR_BYTES,
+				       n * SECTOR_BYTES, &why)
+			   : head_write(top(), sector * SECTOR_BYTES, data,
+					n * SECTOR_BYTES, &why);
+	} while (d->faults && err);
+	must(err);
+	free(data);
+}
+
+static void land(struct flight *f)
+{
+	must(file_write(head_fd(top()), (uint64_t)f->w.slot << PAGE_SHIFT,
+			f->data, (size_t)f->w.count << PAGE_SHIFT));
+	f->written = true;
+}
+
+static void begin_flight(void)
+{
+	uint64_t block = below(d->sectors / 8);
+	uint32_t n =
+	    (uint32_t)(1 + below(MIN(d->sectors / 8 - block, UINT64_C(6))));
+	struct flight *f = &d->flight[d->flights];
+	bool faults = d->faults;
+
+	if (d->flights == IN_FLIGHT || is_in_flight(block * 8, n * 8))
+		return;
+	must(head_write_begin(top(), block, n, &f->w, &why));
+	f->data = new_data(f->w.count * 8);
+	f->written = false;
+	history_write(d->history, block * 8, f->w.count * 8, f->data);
+	d->faults = false;
+	if (below(2))
+		land(f);
+	d->faults = faults;
+	d->flights++;
+}
+
+static void end_flight(void)
+{
+	struct flight *f = &d->flight[below(MAX(d->flights, 1))];
+	bool faults = d->faults;
+
+	if (!d->flights)
+		return;
+	d->faults = false;
+	if (!f->written)
+		land(f);
+	d->faults = faults;
+	must(head_write_end(top(), &f->w, true, &why));
+	free(f->data);
+	*f = d->flight[--d->flights];
+}
+
+static int flush_lower(void)
+{
+	return d->heads == 1 || d->sealed ? 0 : head_flush(d->head[0], &why);
+}
+
+/* By steps, with other things between them. */
+static int flush_steps(void)
+{
+	int next = head_flush_step(top(), 0, &why);
+
+	while (next == 1) {
+		for (uint64_t i = below(4); i > 0; i--) {
+			if (below(3) == 0)
+				write_some(below(3) == 0);
+			else if (below(2))
+				begin_flight();
+			else
+				end_flight();
+		}
+		cr_assert_eq(fdatasync(head_fd(top())), 0);
+		next = head_flush_step(top(), 0, &why);
+	}
+	return next;
+}
+
+static void flush_disk(void)
+{
+	int err;
+
+	while (d->flights)
+		end_flight();
+	history_flush_begins(d->history);
+	err = flush_lower();
+	if (!err)
+		err = below(2) ? flush_steps() : head_flush(top(), &why);
+	if (!err)
+		history_flush_ended(d->history);
+	else
+		cr_assert(d->faults, "seed %lu: %s: %s", d->seed, why.object,
+			  why.message);
+}
+
+/* Closed and opened without a crash: what was not flushed may be older. */
+static void reopen(void)
+{
+	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
+	struct head_below b = raw_below();
+	bool faults = d->faults;
+
+	if (d->heads > 1)
+		return;
+	while (d->flights)
+		end_flight();
+	d->faults = false;
+	close_head(0);
+	must(head_open(&d->head[0], d->fd[0], "lower", &b, true, &why));
+	must(
+	    head_read(d->head[0], 0, content, d->sectors * SECTOR_BYTES, &why));
+	expect_allowed(content, "closed and opened");
+	history_write(d->history, 0, d->sectors, content);
+	d->faults = faults;
+}
+
+static void swap_heads(void)
+{
+	struct head_info info = { .bytes = d->sectors * SECTOR_BYTES };
+	struct head_below b = { .head = d->head[0], .raw_fd = -1 };
+	bool faults = d->faults;
+
+	if (d->heads > 1)
+		return;
+	while (d->flights)
+		end_flight();
+	d->faults = false;
+	d->fd[1] = memory_file();
+	must(head_create(d->fd[1], "upper", &info, 0, &why));
+	must(head_open(&d->head[1], d->fd[1], "upper", &b, true, &why));
+	powercut_add(&d->cut, d->fd[1]);
+	head_freeze(d->head[0]);
+	d->heads = 2;
+	d->faults = faults;
+}
+
+static void seal_lower(void)
+{
+	struct head_below b = raw_below();
+	struct object_id id;
+	struct layer *l = NULL;
+	int err;
+
+	if (d->heads == 1 || d->sealed)
+		return;
+	if (below(2) && flush_lower())
+		return;
+	err = head_seal(d->head[0], NULL, &id, &why);
+	if (err) {
+		cr_assert(d->faults, "seed %lu: %s", d->seed, why.message);
+		return;
+	}
+	must(layer_open(d->set, dup(d->fd[0]), "lower", &id, &l, &why));
+	must(image_open(&d->image, l, 0, &why));
+	b.image = &d->image;
+	head_set_below(d->head[1], &b);
+	close_head(0);
+	d->sealed = true;
+}
+
+/* Without a crash the disk is what was last written. */
+static void expect_now(void)
+{
+	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
+
+	must(head_read(top(), 0, content, d->sectors * SECTOR_BYTES, &why));
+	for (uint64_t i = 0; i < d->sectors; i++)
+		if (!is_in_flight(i, 1))
+			cr_assert_arr_eq(
+			    content + i * SECTOR_BYTES,
+			    history_now(d->history, i), SECTOR_BYTES,
+			    "seed %lu: sector %lu is another", d->seed, i);
+}
+
+static void step(void)
+{
+	uint64_t way = below(100);
+
+	if (way < 45)
+		write_some(false);
+	else if (way < 57)
+		write_some(true);
+	else if (way < 67)
+		begin_flight();
+	else if (way < 75)
+		end_flight();
+	else if (way < 92)
+		flush_disk();
+	else if (way < 95)
+		reopen();
+	else if (way < 98)
+		swap_heads();
+	else
+		seal_lower();
+}
+
+/* ---- a run ---- */
+
+/* Fills the log up to some records before it is begun anew, or some records of
+ * its first extent. */
+static void age_log(struct head *h)
+{
+	uint64_t until = below(140), flushes = UINT64_MAX;
+	struct head_counts c;
+	uint8_t data[PAGE_BYTES];
+
+	head_count(h, &c);
+	if (below(3) == 0)
+		until = 4096 - below(60);
+	else if (below(2))
+		flushes = below(3);
+	while (c.log_records < until && flushes-- > 0) {
+		for (uint64_t i = 0; i < d->sectors / 8; i += 2) {
+			fill_page(data, rng(&d->rng));
+			must(head_write(h, i << PAGE_SHIFT, data, PAGE_BYTES,
+					&why));
+			if (below(3))
+				must(head_zero(h, i << PAGE_SHIFT, PAGE_BYTES,
+					       &why));
+			if (until < 4000)
+				break;
+		}
+		must(head_flush(h, &why));
+		head_count(h, &c);
+	}
+}
+
+static void make_raw(void)
+{
+	uint8_t page[PAGE_BYTES];
+
+	d->raw = -1;
+	if (below(2))
+		return;
+	d->raw = memory_file();
+	d->raw_bytes = (1 + below(d->sectors)) * SECTOR_BYTES;
+	for (uint64_t at = 0; at < d->raw_bytes; at += PAGE_BYTES) {
+		fill_page(page, rng(&d->rng));
+		must(file_write(d->raw, at, page,
+				MIN(PAGE_BYTES, d->raw_bytes - at)));
+	}
+}
+
+static void begin_run(uint64_t seed)
+{
+	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
+	struct head_info info = { 0 };
+	struct head_below b;
+
+	d->seed = d->rng = seed;
+	d->sectors = 8 + below(MAX_SECTORS - 8);
+	info.bytes = d->sectors * SECTOR_BYTES;
+	make_raw();
+	b = raw_below();
+	d->heads = 1;
+	d->set = layer_set_create(NULL, NULL);
+	d->fd[0] = memory_file();
+	must(head_create(d->fd[0], "lower", &info, (uint32_t)below(3), &why));
+	must(head_open(&d->head[0], d->fd[0], "lower", &b, true, &why));
+	age_log(d->head[0]);
+	must(head_flush(d->head[0], &why));
+	must(head_read(d->head[0], 0, content, info.bytes, &why));
+	d->history = history_create(d->sectors, content);
+	d->cut = (struct powercut){ .rng = rng(&d->rng), .random_states = 8 };
+	powercut_add(&d->cut, d->fd[0]);
+	for (unsigned i = 0; i < CUT_FILES; i++)
+		d->scratch[i] = memory_file();
+}
+
+static void end_run(void)
+{
+	d->faults = false;
+	flush_disk();
+	swap_heads();
+	flush_disk();
+	seal_lower();
+	io_hook = NULL;
+	all_states();
+	expect_now();
+	for (unsigned i = 0; i < CUT_FILES; i++) {
+		close_head(i);
+		close(d->fd[i]);
+		close(d->scratch[i]);
+	}
+	if (d->raw >= 0)
+		close(d->raw);
+	layer_set_destroy(d->set);
+	history_destroy(d->history);
+	powercut_fini(&d->cut);
+}
+
+static void run(uint64_t seed, bool faults)
+{
+	struct disk disk = { 0 };
+	uint64_t steps;
+
+	d = &disk;
+	begin_run(seed);
+	d->faults = faults && below(2);
+	steps = 20 + below(60);
+	io_hook = on_call;
+	while (steps--) {
+		step();
+		expect_now();
+	}
+	end_run();
+}
+
+static void run_many(bool faults)
+{
+	uint64_t runs = test_size("TINTYPE_CRASH_RUNS", 6);
+	uint64_t seed = test_size("TINTYPE_SEED", 1);
+
+	for (uint64_t i = 0; i < runs; i++)
+		run(2 * (seed + i) + faults, faults);
+	test_say("crash: %lu runs, %lu states, %lu crashes in recovery, "
+		 "%lu failed calls, %lu logs begun anew",
+		 runs, total.states, total.recoveries, total.faults,
+		 total.logs);
+}
+
+Test(crash, power_cut_at_any_moment_keeps_what_was_flushed)
+{
+	run_many(false);
+}
+
+Test(crash, power_cut_after_failed_writes_keeps_what_was_flushed)
+{
+	run_many(true);
+}
