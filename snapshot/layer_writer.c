@@ -137,10 +137,13 @@ static int write_chunk(struct layer_writer *w, bool last)
 		err = file_write(w->fd, w->file_end, w->stored, c.stored_bytes);
 	if (err)
 		return err;
-	w->file_end += c.stored_bytes;
 	e.stored = c.stored_bytes;
 	memcpy(e.check, c.check, CHECK_BYTES);
-	return add_to_table(w, &e, sizeof(e));
+	err = add_to_table(w, &e, sizeof(e));
+	/* Not before: after a failure the chunk is written again. */
+	if (!err)
+		w->file_end += c.stored_bytes;
+	return err;
 }
 
 /* The buffer begins at a page of the body: so do the pages in it. */
