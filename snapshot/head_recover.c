@@ -100,17 +100,22 @@ static int keep(struct replay *r, struct batch *b, const struct log_record *x)
 	return 0;
 }
 
-static int follow(struct replay *r, const struct log_record *x)
+static int add_extent(struct replay *r)
 {
 	struct head *h = r->h;
 
+	if (slot_runs_add(&h->extents, &h->nextents, &h->extents_room,
+			  r->p.slot, r->p.pages))
+		return file_failed(h->name, -ENOMEM, "read", r->why);
+	return 0;
+}
+
+static int follow(struct replay *r, const struct log_record *x)
+{
 	r->p.slot = x->slot;
 	r->p.pages = x->count;
 	r->p.record = 0;
-	if (slot_runs_add(&h->extents, &h->nextents, &h->extents_room, x->slot,
-			  x->count))
-		return file_failed(h->name, -ENOMEM, "read", r->why);
-	return 0;
+	return add_extent(r);
 }
 
 /* A whole batch from r->p on: 1 and r->p is behind it; 0: there is none, or an
@@ -325,8 +330,7 @@ static int find_root(struct replay *r)
 		return damaged(r, LOG_ROOT_OFFSET(0), "no log root");
 	r->p.commit = 1;
 	r->p.sum = log_seed(&h->header, h->generation);
-	return slot_runs_add(&h->extents, &h->nextents, &h->extents_room,
-			     r->p.slot, r->p.pages);
+	return add_extent(r);
 }
 
 int log_recover(struct head *h, struct fail *why)
