@@ -301,9 +301,10 @@ static int replace(struct head *h, uint64_t block, struct block new)
 	struct block old = blockmap_get(&h->map, block);
 
 	/* All or nothing: a slot that is given back while a block is in it
-	 * would be another block's tomorrow. */
-	if (numbers_reserve(&h->leaving, 1) ||
-	    numbers_reserve(&h->pending, 1) ||
+	 * would be another block's tomorrow. A batch on its way may come back.
+	 */
+	if (numbers_reserve(&h->leaving, h->batch_leaving.n + 1) ||
+	    numbers_reserve(&h->pending, h->batch.n + 1) ||
 	    blockmap_set(&h->map, block, new))
 		return -ENOMEM;
 	if (old.state != BLOCK_FRESH)

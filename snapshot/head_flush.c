@@ -71,12 +71,24 @@ static int add_block(struct log_records *r, uint64_t block, struct block b)
 	return add_record(r, &x);
 }
 
+/* In order, each once: a block of a batch that failed may be there twice. */
+static void sort(struct numbers *a)
+{
+	size_t n = 0;
+
+	qsort(a->v, a->n, sizeof(*a->v), compare);
+	for (size_t i = 0; i < a->n; i++)
+		if (i == 0 || a->v[i] != a->v[n - 1])
+			a->v[n++] = a->v[i];
+	a->n = n;
+}
+
 static int records_of_batch(struct head *h, struct log_records *r)
 {
 	int err = 0;
 
 	r->n = 0;
-	qsort(h->batch.v, h->batch.n, sizeof(*h->batch.v), compare);
+	sort(&h->batch);
 	for (size_t i = 0; i < h->batch.n && !err; i++)
 		err = add_block(r, h->batch.v[i],
 				blockmap_get(&h->map, h->batch.v[i]));
@@ -175,25 +187,27 @@ static void begin_batch(struct head *h)
 	set_states(h, &h->batch, BLOCK_FRESH, h->batch_state);
 }
 
-/* The batch waits for the next try, with what came since. */
+/* Adds what is in `from`; replace() has made the room. */
+static void take_back(struct numbers *to, struct numbers *from)
+{
+	if (!to->n)
+		swap(to, from);
+	for (size_t i = 0; i < from->n; i++)
+		numbers_add(to, from->v[i]);
+	from->n = 0;
+}
+
+/* The batch waits for the next try, with what came since. A write that failed
+ * may have been made all the same: its blocks stay as they are, so that no
+ * slot of them is overwritten before a commit is durable. */
 static int undo_batch(struct head *h, int err)
 {
 	h->stage = FLUSH_IDLE;
-	/* Both had that room before, or this fails for good. */
-	if (numbers_reserve(&h->pending, h->batch.n) ||
-	    numbers_reserve(&h->leaving, h->batch_leaving.n))
-		return h->failed = -ENOMEM;
-	for (size_t i = 0; i < h->batch.n; i++)
-		if (blockmap_get(&h->map, h->batch.v[i]).state != BLOCK_FRESH ||
-		    h->frozen)
-			numbers_add(&h->pending, h->batch.v[i]);
-	for (size_t i = 0; i < h->batch_leaving.n; i++)
-		numbers_add(&h->leaving, h->batch_leaving.v[i]);
-	set_states(h, &h->batch, h->batch_state, BLOCK_FRESH);
+	take_back(&h->pending, &h->batch);
+	take_back(&h->leaving, &h->batch_leaving);
 	h->batch_state = other(h->batch_state);
 	h->moved |= h->batch_moved;
 	h->unsynced = true;
-	h->batch.n = h->batch_leaving.n = 0;
 	return err;
 }
 
@@ -229,10 +243,9 @@ static int begin_log_anew(struct head *h)
 		err = records_of_map(h, &h->records);
 	if (!err)
 		err = log_rewrite(h, h->records.v, h->records.n);
-	if (err)
-		return undo_batch(h, err);
-	end_batch(h, true);
-	return 0;
+	if (!err)
+		end_batch(h, true);
+	return err;
 }
 
 static int begin(struct head *h)
@@ -247,8 +260,12 @@ static int begin(struct head *h)
 		return 1;
 	}
 	begin_batch(h);
-	if (log_is_long(h))
-		return begin_log_anew(h);
+	if (log_is_long(h)) {
+		err = begin_log_anew(h);
+		/* Where there is no room for another, the old one goes on. */
+		if (!err || h->failed)
+			return err ? undo_batch(h, err) : 0;
+	}
 	/* Now: a block that is written again before the log is has another
 	 * slot by then, whose data no sync has covered. */
 	err = records_of_batch(h, &h->records);

@@ -16,6 +16,9 @@
  *                      └────────────────────────┘                  └─┘ place
  *                        written again: to another slot
  *
+ * A commit that could not be written counts as written: its blocks stay
+ * COMMITTED, and are in the next one as well.
+ *
  * COMMITTED is two states, of even and odd commits, so that the end of one
  * flush can tell its own blocks from those of the one before.
  */
