@@ -618,6 +618,8 @@ static void end_run(void)
 	swap_heads();
 	flush_disk();
 	seal_lower();
+	while (d->flights)
+		end_flight();
 	io_hook = NULL;
 	all_states();
 	expect_now();
