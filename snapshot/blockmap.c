@@ -51,19 +51,27 @@ int blockmap_set(struct blockmap *m, uint64_t page, struct block b)
 	return 0;
 }
 
-uint64_t blockmap_next(const struct blockmap *m, uint64_t page)
+/* The first page from `page` on that is not none, or `stop`, which is within
+ * the map. */
+static uint64_t next_before(const struct blockmap *m, uint64_t page,
+			    uint64_t stop)
 {
-	while (page < m->pages) {
+	while (page < stop) {
 		const struct block *leaf = m->leaf[page >> LEAF_SHIFT];
 		uint64_t end =
-		    MIN(align_down(page, LEAF_BLOCKS) + LEAF_BLOCKS, m->pages);
+		    MIN(align_down(page, LEAF_BLOCKS) + LEAF_BLOCKS, stop);
 
 		for (; leaf && page < end; page++)
 			if (leaf[page % LEAF_BLOCKS].kind != BLOCK_NONE)
 				return page;
 		page = end;
 	}
-	return m->pages;
+	return stop;
+}
+
+uint64_t blockmap_next(const struct blockmap *m, uint64_t page)
+{
+	return page < m->pages ? next_before(m, page, m->pages) : m->pages;
 }
 
 static bool goes_on(struct block a, struct block b)
@@ -80,7 +88,8 @@ uint64_t blockmap_run(const struct blockmap *m, uint64_t page, uint64_t max)
 	uint64_t n = 1;
 
 	if (last.kind == BLOCK_NONE)
-		return MIN(blockmap_next(m, page) - page, max);
+		return next_before(m, page, page + MIN(max, m->pages - page)) -
+		       page;
 	for (; n < max && page + n < m->pages; n++) {
 		struct block b = blockmap_get(m, page + n);
 
