@@ -48,6 +48,7 @@ int cli_image_create(const struct options *o, struct fail *why);
 int cli_image_info(const struct options *o, struct fail *why);
 int cli_image_check(const struct options *o, struct fail *why);
 int cli_image_compare(const struct options *o, struct fail *why);
+int cli_image_bench(const struct options *o, struct fail *why);
 int cli_image_export(const struct options *o, struct fail *why);
 
 /* What `run` was asked for. */

@@ -204,6 +204,29 @@ static const struct option_row image_export_options[] = {
 	JSON_ROW,
 };
 
+static const struct option_row image_bench_options[] = {
+	{ .name = "reads",
+	  .letter = 'n',
+	  .argument = "N",
+	  .help = "how many, default 100000" },
+	{ .name = "block",
+	  .letter = 'b',
+	  .argument = "SIZE",
+	  .help = "bytes of a read, a multiple of 4K, the default" },
+	{ .name = "seed",
+	  .argument = "N",
+	  .help = "which random reads, default 1" },
+	{ .name = "sequential",
+	  .letter = 's',
+	  .help = "read in order, not at random" },
+	{ .name = "root",
+	  .argument = "N",
+	  .help = "which image of a layer that has several, default 0" },
+	BELOW_ROW,
+	KEY_FILE_ROW,
+	JSON_ROW,
+};
+
 #define OPTIONS(rows) .options = (rows), .noptions = ARRAY_SIZE(rows)
 
 static const struct verb verbs[] = {
@@ -310,6 +333,13 @@ static const struct verb verbs[] = {
 	  .max = 2,
 	  OPTIONS(image_export_options),
 	  .run = cli_image_export },
+	{ .name = "image bench",
+	  .summary = "measure how fast an image is read",
+	  .operands = "IMAGE",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(image_bench_options),
+	  .run = cli_image_bench },
 	{ .name = "doctor",
 	  .summary = "check what this host offers, and say "
 		     "how to get what is missing",

@@ -599,3 +599,26 @@ signal_when_open() {
 	run -0 "$TINTYPE" help image
 	[[ $output == *"create"*"compare"* ]]
 }
+
+@test "image bench measures a raw file and a layer" {
+	random raw 1M
+	image create raw web.img
+	for file in raw web.img; do
+		run -0 --separate-stderr image bench --json --reads 100 $file
+		[[ $output == *'"reads": 100'* ]]
+		[[ $output == *'"median": '* ]]
+	done
+	run -0 image bench --sequential --block 64K --reads 16 web.img
+	[[ $output == *"16 of 64K, sequential"* ]]
+}
+
+@test "image bench refuses blocks and reads that cannot be, and damage" {
+	random raw 1M
+	image create raw web.img
+	for words in "--block 4097" "--block 2M" "--block 0" "--reads 0" "--reads x"; do
+		run -2 image bench $words web.img
+	done
+	run -3 image bench none.img
+	poke web.img 8192
+	run -6 image bench web.img
+}
