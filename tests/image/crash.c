@@ -659,10 +659,10 @@ static void run_many(bool faults)
 
 	for (uint64_t i = 0; i < runs; i++)
 		run(2 * (seed + i) + faults, faults);
-	test_say("crash: %lu runs, %lu states, %lu crashes in recovery, "
-		 "%lu failed calls, %lu logs begun anew",
-		 runs, total.states, total.recoveries, total.faults,
-		 total.logs);
+	test_say("crash%s: %lu runs %lu states %lu cut-again %lu failed-calls "
+		 "%lu logs-anew",
+		 faults ? "-with-failures" : "", runs, total.states,
+		 total.recoveries, total.faults, total.logs);
 }
 
 Test(crash, power_cut_at_any_moment_keeps_what_was_flushed)

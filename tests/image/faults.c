@@ -140,7 +140,7 @@ static void each_fault(void (*fn)(void))
 			fault.nth++;
 		} while (fault.hit);
 	}
-	test_say("faults: %lu so far", injected);
+	test_say("faults: %lu injected", injected);
 }
 
 /* What a call gave under a fault: a failure is told, and only one that we have

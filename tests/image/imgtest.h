@@ -74,7 +74,8 @@ void expect_snapshot(const struct image *img, const struct tree *t, unsigned i);
 /* How large a random test is, or with what it begins: a number of the
  * environment. */
 uint64_t test_size(const char *variable, uint64_t otherwise);
-/* A line about what was done, for the long runs. */
+/* A line "name: 12 things 3 others" about what was done, added to the file that
+ * TINTYPE_FIGURES names: Criterion keeps what a test prints. */
 void test_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The message of the last failure, for assertions. */

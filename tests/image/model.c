@@ -517,7 +517,7 @@ Test(model, random_operations_give_what_an_array_of_bytes_gives)
 
 	for (uint64_t i = 0; i < runs; i++)
 		run(seed + i);
-	test_say("model: %lu runs, %lu operations, %lu layers, up to %lu deep, "
+	test_say("model: %lu runs %lu operations %lu layers %lu deepest "
 		 "%lu reopened",
 		 runs, total.operations, total.layers, total.deepest,
 		 total.reopened);
