@@ -5,8 +5,20 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bits.h"
+
 #define LEAF_SHIFT  9
 #define LEAF_BLOCKS (UINT64_C(1) << LEAF_SHIFT)
+
+/* What every neighbourhood that is all zero points to. */
+static const struct block zero_leaf[LEAF_BLOCKS] = {
+	[0 ... LEAF_BLOCKS - 1] = { .kind = BLOCK_ZERO },
+};
+
+static bool is_zero_leaf(const struct block *leaf)
+{
+	return leaf == zero_leaf;
+}
 
 int blockmap_init(struct blockmap *m, uint64_t pages)
 {
@@ -22,7 +34,8 @@ int blockmap_init(struct blockmap *m, uint64_t pages)
 void blockmap_fini(struct blockmap *m)
 {
 	for (uint64_t i = 0; m->leaf && i < m->leaves; i++)
-		free(m->leaf[i]);
+		if (!is_zero_leaf(m->leaf[i]))
+			free(m->leaf[i]);
 	free(m->leaf);
 	memset(m, 0, sizeof(*m));
 }
@@ -34,20 +47,60 @@ struct block blockmap_get(const struct blockmap *m, uint64_t page)
 	return leaf ? leaf[page % LEAF_BLOCKS] : (struct block){ 0 };
 }
 
+/* A leaf of the map's own in place of none, or of the shared one. */
+static int own_leaf(struct block **leaf)
+{
+	struct block *own = calloc(LEAF_BLOCKS, sizeof(*own));
+
+	if (!own)
+		return -ENOMEM;
+	if (*leaf)
+		memcpy(own, *leaf, sizeof(zero_leaf));
+	*leaf = own;
+	return 0;
+}
+
 int blockmap_set(struct blockmap *m, uint64_t page, struct block b)
 {
 	struct block **leaf = &m->leaf[page >> LEAF_SHIFT], *old;
 
-	if (!*leaf) {
-		if (b.kind == BLOCK_NONE)
-			return 0;
-		*leaf = calloc(LEAF_BLOCKS, sizeof(**leaf));
-		if (!*leaf)
-			return -ENOMEM;
-	}
+	if (!*leaf && b.kind == BLOCK_NONE)
+		return 0;
+	if ((!*leaf || is_zero_leaf(*leaf)) && own_leaf(leaf))
+		return -ENOMEM;
 	old = &(*leaf)[page % LEAF_BLOCKS];
 	m->used += (b.kind != BLOCK_NONE) - (old->kind != BLOCK_NONE);
 	*old = b;
+	return 0;
+}
+
+static void set_zero_leaf(struct blockmap *m, struct block **leaf)
+{
+	m->used += LEAF_BLOCKS;
+	for (uint64_t i = 0; *leaf && i < LEAF_BLOCKS; i++)
+		m->used -= (*leaf)[i].kind != BLOCK_NONE;
+	if (!is_zero_leaf(*leaf))
+		free(*leaf);
+	/* Only read, as long as it is the shared one. */
+	*leaf = (struct block *)(uintptr_t)zero_leaf;
+}
+
+int blockmap_set_zero(struct blockmap *m, uint64_t page, uint64_t count)
+{
+	struct block zero = { .kind = BLOCK_ZERO };
+
+	while (count) {
+		uint64_t n = 1;
+
+		if (page % LEAF_BLOCKS == 0 && count >= LEAF_BLOCKS) {
+			set_zero_leaf(m, &m->leaf[page >> LEAF_SHIFT]);
+			n = LEAF_BLOCKS;
+		} else if (blockmap_set(m, page, zero)) {
+			return -ENOMEM;
+		}
+		page += n;
+		count -= n;
+	}
 	return 0;
 }
 
@@ -90,12 +143,19 @@ uint64_t blockmap_run(const struct blockmap *m, uint64_t page, uint64_t max)
 	if (last.kind == BLOCK_NONE)
 		return next_before(m, page, page + MIN(max, m->pages - page)) -
 		       page;
-	for (; n < max && page + n < m->pages; n++) {
-		struct block b = blockmap_get(m, page + n);
+	max = MIN(max, m->pages - page);
+	while (n < max) {
+		uint64_t at = page + n;
+		struct block b = blockmap_get(m, at);
 
 		if (!goes_on(last, b))
 			break;
 		last = b;
+		n++;
+		if (is_zero_leaf(m->leaf[at >> LEAF_SHIFT]))
+			n = MIN(align_down(at, LEAF_BLOCKS) + LEAF_BLOCKS -
+				    page,
+				max);
 	}
 	return n;
 }
@@ -138,11 +198,15 @@ int blockmap_next_extent(void *ctx, struct extent *e, struct fail *why)
 void blockmap_mark_slots(const struct blockmap *m, uint64_t *used,
 			 uint32_t slots)
 {
+	uint64_t n;
+
 	for (uint64_t p = blockmap_next(m, 0); p < m->pages;
-	     p = blockmap_next(m, p + 1)) {
+	     p = blockmap_next(m, p + n)) {
 		struct block b = blockmap_get(m, p);
 
-		if (b.kind == BLOCK_PAGE && b.at < slots)
-			used[b.at / 64] |= UINT64_C(1) << (b.at % 64);
+		n = blockmap_run(m, p, m->pages - p);
+		for (uint64_t i = 0; b.kind == BLOCK_PAGE && i < n; i++)
+			if (b.at + i < slots)
+				bit_set(used, b.at + i);
 	}
 }

@@ -42,6 +42,11 @@ struct block blockmap_get(const struct blockmap *m, uint64_t page);
 /* 0 or -ENOMEM, and nothing has changed. */
 int blockmap_set(struct blockmap *m, uint64_t page, struct block b);
 
+/* The whole run becomes zero, state 0; it is within the map. Costs memory only
+ * at its ends: all-zero neighbourhoods are one. 0 or -ENOMEM: some of it may be
+ * zero then. */
+int blockmap_set_zero(struct blockmap *m, uint64_t page, uint64_t count);
+
 /* The first page from `page` on that is not none, or m->pages. */
 uint64_t blockmap_next(const struct blockmap *m, uint64_t page);
 

@@ -48,19 +48,7 @@ static int beyond(const struct head *h, struct fail *why)
 
 int numbers_reserve(struct numbers *a, size_t more)
 {
-	size_t room = MAX(a->room, 64);
-	uint64_t *v;
-
-	if (more <= a->room - a->n)
-		return 0;
-	while (room - a->n < more)
-		room *= 2;
-	v = reallocarray(a->v, room, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	a->v = v;
-	a->room = room;
-	return 0;
+	return array_reserve(&a->v, &a->room, a->n + more, sizeof(*a->v));
 }
 
 void numbers_add(struct numbers *a, uint64_t v)
@@ -71,15 +59,8 @@ void numbers_add(struct numbers *a, uint64_t v)
 int slot_runs_add(struct slot_run **v, size_t *n, size_t *room, uint32_t slot,
 		  uint32_t count)
 {
-	if (*n == *room) {
-		size_t more = *room ? 2 * *room : 16;
-		struct slot_run *p = reallocarray(*v, more, sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		*v = p;
-		*room = more;
-	}
+	if (array_reserve(v, room, *n + 1, sizeof(**v)))
+		return -ENOMEM;
 	(*v)[(*n)++] = (struct slot_run){ slot, count };
 	return 0;
 }
@@ -296,7 +277,7 @@ static int may_write(const struct head *h, struct fail *why)
 
 /* A block gets another content: its old slot is free at once, if no commit
  * knows of it, or after the next one. */
-static int replace(struct head *h, uint64_t block, struct block new)
+static int replace(struct head *h, uint64_t block, struct block now)
 {
 	struct block old = blockmap_get(&h->map, block);
 
@@ -305,7 +286,7 @@ static int replace(struct head *h, uint64_t block, struct block new)
 	 */
 	if (numbers_reserve(&h->leaving, h->batch_leaving.n + 1) ||
 	    numbers_reserve(&h->pending, h->batch.n + 1) ||
-	    blockmap_set(&h->map, block, new))
+	    blockmap_set(&h->map, block, now))
 		return -ENOMEM;
 	if (old.state != BLOCK_FRESH)
 		numbers_add(&h->pending, block);
@@ -315,8 +296,8 @@ static int replace(struct head *h, uint64_t block, struct block new)
 		slots_give(h, old.at, 1);
 	else if (old.kind == BLOCK_PAGE)
 		numbers_add(&h->leaving, old.at);
-	h->moved |= new.kind == BLOCK_PAGE &&is_committed(old);
-	h->counts.moved += new.kind == BLOCK_PAGE &&is_committed(old);
+	h->moved |= now.kind == BLOCK_PAGE && is_committed(old);
+	h->counts.moved += now.kind == BLOCK_PAGE && is_committed(old);
 	return 0;
 }
 

@@ -38,15 +38,8 @@ static int compare(const void *a, const void *b)
 
 static int add_record(struct log_records *r, const struct log_record *x)
 {
-	if (r->n == r->room) {
-		size_t room = r->room ? 2 * r->room : 64;
-		struct log_record *v = reallocarray(r->v, room, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		r->v = v;
-		r->room = room;
-	}
+	if (array_reserve(&r->v, &r->room, r->n + 1, sizeof(*r->v)))
+		return -ENOMEM;
 	r->v[r->n++] = *x;
 	return 0;
 }

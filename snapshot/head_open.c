@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bits.h"
 #include "fileio.h"
 #include "head_impl.h"
 #include "seal.h"
@@ -112,9 +113,16 @@ static int recover(struct head *h, struct fail *why)
 		err = log_recover(h, why);
 	if (err || !h->writable)
 		return err;
+	/* A new head stays without a commit until it has something to keep. */
+	if (!h->counts.commits && !h->counts.dropped)
+		return 0;
 	/* So that blocks of the last commit may be overwritten: from here on
-	 * it is no longer the last. */
-	err = log_append(h, NULL, 0);
+	 * it is no longer the last. But its data may be in the page cache only,
+	 * after the end of our process: that is synced before a commit says
+	 * that it is there. */
+	err = head_sync(h);
+	if (!err)
+		err = log_append(h, NULL, 0);
 	if (!err)
 		err = head_sync(h);
 	return err ? file_failed(h->name, err, "recover", why) : 0;
@@ -172,7 +180,7 @@ struct sums {
 
 static bool is_used(const struct sums *s, uint32_t slot)
 {
-	return s->used[slot / 64] >> slot % 64 & 1;
+	return bit_get(s->used, slot);
 }
 
 /* Only these: a free slot may never have been written, and lie beyond the
@@ -221,10 +229,14 @@ static int put_sums(void *ctx, struct layer_writer *w, struct fail *why)
 	return err;
 }
 
-/* What nothing refers to any more gives its space back; where the file system
- * cannot, it stays. */
+/* The log is gone now: should the layer lose its end, it must not be taken for
+ * an empty head. And what nothing refers to gives its space back; where the
+ * file system cannot, it stays. The layer is whole with or without. */
 static void punch_unused(const struct sums *s)
 {
+	static const struct log_root none[2];
+
+	(void)!file_write(s->h->fd, LOG_ROOT_OFFSET(0), none, sizeof(none));
 	for (uint32_t slot = 1, end; slot < s->h->end; slot = end) {
 		end = slot + 1;
 		if (is_used(s, slot))
@@ -238,10 +250,21 @@ static void punch_unused(const struct sums *s)
 	}
 }
 
+/* What a failed sync lost is not known: sums would vouch for it. */
+static int may_seal(const struct head *h, struct fail *why)
+{
+	if (h->failed)
+		return file_failed(h->name, h->failed, "seal", why);
+	if (!h->frozen || !h->writable || h->stage != FLUSH_IDLE)
+		return fail_set(why, EXIT_WRONG_STATE, -EBUSY, h->name, NULL,
+				"is still written: freeze it first");
+	return 0;
+}
+
 int head_seal(struct head *h, const struct image *base, struct object_id *id,
 	      struct fail *why)
 {
-	_cleanup_free_ uint64_t *used = calloc(h->end / 64 + 1, sizeof(*used));
+	_cleanup_free_ uint64_t *used = bits_create(h->end);
 	struct sums sums = { .h = h, .used = used };
 	struct image none;
 	struct seal s = {
@@ -251,10 +274,13 @@ int head_seal(struct head *h, const struct image *base, struct object_id *id,
 		.sums = put_sums,
 		.ctx = &sums,
 	};
-	int err = used ? layer_writer_create(&s.writer, h->fd, h->name,
-					     &h->header, NULL, why)
-		       : file_failed(h->name, -ENOMEM, "seal", why);
+	int err = may_seal(h, why);
 
+	if (err)
+		return err;
+	err = used ? layer_writer_create(&s.writer, h->fd, h->name, &h->header,
+					 NULL, why)
+		   : file_failed(h->name, -ENOMEM, "seal", why);
 	if (err)
 		return err;
 	image_init_empty(&none, h->header.bytes);

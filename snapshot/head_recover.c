@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bits.h"
 #include "fileio.h"
 #include "head_impl.h"
 
@@ -87,15 +88,8 @@ static bool record_fits(const struct replay *r, const struct log_record *x)
 
 static int keep(struct replay *r, struct batch *b, const struct log_record *x)
 {
-	if (b->n == b->room) {
-		size_t room = b->room ? 2 * b->room : 64;
-		struct log_record *v = reallocarray(b->v, room, sizeof(*v));
-
-		if (!v)
-			return file_failed(r->h->name, -ENOMEM, "read", r->why);
-		b->v = v;
-		b->room = room;
-	}
+	if (array_reserve(&b->v, &b->room, b->n + 1, sizeof(*b->v)))
+		return file_failed(r->h->name, -ENOMEM, "read", r->why);
 	b->v[b->n++] = *x;
 	return 0;
 }
@@ -163,17 +157,19 @@ static int apply(struct replay *r, const struct batch *b)
 
 	for (size_t i = 0; i < b->n; i++) {
 		const struct log_record *x = &b->v[i];
-		struct block block = { .kind = BLOCK_ZERO };
+		int err = 0;
 
-		for (uint32_t k = 0; k < x->count; k++) {
-			if (x->type == LOG_MAP) {
-				block.kind = BLOCK_PAGE;
-				block.at = x->slot + k;
-			}
-			if (blockmap_set(&h->map, x->block + k, block))
-				return file_failed(h->name, -ENOMEM, "read",
-						   r->why);
+		if (x->type == LOG_ZERO)
+			err = blockmap_set_zero(&h->map, x->block, x->count);
+		for (uint32_t k = 0; x->type == LOG_MAP && k < x->count && !err;
+		     k++) {
+			struct block block = { .at = x->slot + k,
+					       .kind = BLOCK_PAGE };
+
+			err = blockmap_set(&h->map, x->block + k, block);
 		}
+		if (err)
+			return file_failed(h->name, err, "read", r->why);
 	}
 	return 0;
 }
@@ -206,17 +202,7 @@ static void leave_out(struct replay *r, const struct batch *b)
 	r->h->nextents = b->extents;
 	r->p = b->start;
 	r->h->counts.dropped = b->n;
-}
-
-/* Before anything is written to a head, its log has a commit. A file without
- * one that is longer was a layer, whose log is punched out, before it lost its
- * end: it must not be taken for an empty disk. */
-static int check_fresh(const struct replay *r)
-{
-	if (r->h->generation == 1 && r->slots <= r->p.slot + r->p.pages)
-		return 0;
-	return damaged(r, (uint64_t)r->p.slot << PAGE_SHIFT,
-		       "no commit: a layer without its end, or a lost log");
+	r->h->counts.commits--;
 }
 
 static int replay(struct replay *r)
@@ -237,8 +223,9 @@ static int replay(struct replay *r)
 	/* batch[now] is no whole one; the one before it is the last. */
 	r->p = r->batch[now].start;
 	r->h->nextents = r->batch[now].extents;
+	r->h->counts.commits = r->p.commit - 1;
 	if (!have)
-		return check_fresh(r);
+		return 0;
 	got = data_is_there(r, &r->batch[!now]);
 	if (got == 1)
 		return apply(r, &r->batch[!now]);
@@ -249,54 +236,55 @@ static int replay(struct replay *r)
 
 /* ---- slots ---- */
 
-static bool mark_used(uint64_t *used, uint32_t slot)
+/* Slots of a run that the map or the log has; none may be there already. */
+static int mark_run(struct replay *r, uint64_t *used, uint32_t slot,
+		    uint64_t count)
 {
-	uint64_t bit = UINT64_C(1) << (slot % 64);
-	bool twice = used[slot / 64] & bit;
-
-	used[slot / 64] |= bit;
-	return !twice;
+	/* Only now: what a later record replaced may be cut off. */
+	if (count > UINT32_MAX || !is_slots(r, slot, (uint32_t)count))
+		return damaged(r, (uint64_t)slot << PAGE_SHIFT,
+			       "a block beyond the file's end");
+	for (uint32_t i = 0; i < count; i++)
+		if (bit_test_and_set(used, slot + i))
+			return damaged(r, (uint64_t)(slot + i) << PAGE_SHIFT,
+				       "a slot is used twice");
+	return 0;
 }
 
 static int mark_all(struct replay *r, uint64_t *used)
 {
-	struct head *h = r->h;
+	const struct blockmap *m = &r->h->map;
+	int err = 0;
+	uint64_t n;
 
-	for (size_t i = 0; i < h->nextents; i++)
-		for (uint32_t k = 0; k < h->extents[i].count; k++)
-			if (!mark_used(used, h->extents[i].slot + k))
-				return damaged(r, 0, "an extent is used twice");
-	for (uint64_t p = blockmap_next(&h->map, 0); p < h->map.pages;
-	     p = blockmap_next(&h->map, p + 1)) {
-		struct block b = blockmap_get(&h->map, p);
+	for (size_t i = 0; i < r->h->nextents && !err; i++)
+		err = mark_run(r, used, r->h->extents[i].slot,
+			       r->h->extents[i].count);
+	for (uint64_t p = blockmap_next(m, 0); p < m->pages && !err;
+	     p = blockmap_next(m, p + n)) {
+		struct block b = blockmap_get(m, p);
 
-		if (b.kind != BLOCK_PAGE)
-			continue;
-		/* Only now: what a later record replaced may be cut off. */
-		if (!is_slots(r, b.at, 1))
-			return damaged(r, (uint64_t)b.at << PAGE_SHIFT,
-				       "a block beyond the file's end");
-		if (!mark_used(used, b.at))
-			return damaged(r, (uint64_t)b.at << PAGE_SHIFT,
-				       "a slot is used twice");
+		n = blockmap_run(m, p, m->pages - p);
+		if (b.kind == BLOCK_PAGE)
+			err = mark_run(r, used, b.at, n);
 	}
-	return 0;
+	return err;
 }
 
 static int find_free(struct replay *r)
 {
-	_cleanup_free_ uint64_t *used = calloc(r->slots / 64 + 1, 8);
+	_cleanup_free_ uint64_t *used = bits_create(r->slots);
 	struct head *h = r->h;
-	int err = used ? mark_all(r, used) : -ENOMEM;
+	int err = used ? mark_all(r, used)
+		       : file_failed(h->name, -ENOMEM, "read", r->why);
 
 	h->end = r->slots;
-	while (!err && h->end > 1 &&
-	       !(used[(h->end - 1) / 64] >> (h->end - 1) % 64 & 1))
+	while (!err && h->end > 1 && !bit_get(used, h->end - 1))
 		h->end--;
 	for (uint32_t s = 1; s < h->end && !err; s++)
-		if (!(used[s / 64] >> s % 64 & 1))
+		if (!bit_get(used, s))
 			slots_give(h, s, 1);
-	return err == -ENOMEM ? file_failed(h->name, err, "read", r->why) : err;
+	return err;
 }
 
 /* ---- */

@@ -559,7 +559,7 @@ signal_when_open() {
 	poke head $(($(stat -c %s head) - 100))
 	for verb in "info head" "check head" "export head out"; do
 		run -6 image $verb
-		[[ $output == "tintype: head: log damaged at 0x1000: no commit"* ]]
+		[[ $output == "tintype: head: log damaged at 0x200: no log root"* ]]
 	done
 }
 
