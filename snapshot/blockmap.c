@@ -76,11 +76,12 @@ int blockmap_set(struct blockmap *m, uint64_t page, struct block b)
 
 static void set_zero_leaf(struct blockmap *m, struct block **leaf)
 {
+	if (is_zero_leaf(*leaf))
+		return;
 	m->used += LEAF_BLOCKS;
 	for (uint64_t i = 0; *leaf && i < LEAF_BLOCKS; i++)
 		m->used -= (*leaf)[i].kind != BLOCK_NONE;
-	if (!is_zero_leaf(*leaf))
-		free(*leaf);
+	free(*leaf);
 	/* Only read, as long as it is the shared one. */
 	*leaf = (struct block *)(uintptr_t)zero_leaf;
 }

@@ -23,7 +23,7 @@ struct replay {
 	struct fail *why;
 	uint32_t slots; /* the first one beyond the file */
 	struct log_place p;
-	uint64_t left; /* records, before it must be a circle */
+	uint64_t *seen; /* slots of the log that were followed to */
 	struct batch batch[2];
 	uint32_t held; /* slot of the page in buf; 0: none */
 	struct log_record buf[LOG_PER_PAGE];
@@ -86,30 +86,31 @@ static bool record_fits(const struct replay *r, const struct log_record *x)
 	return false;
 }
 
+/* 1 or -errno. */
 static int keep(struct replay *r, struct batch *b, const struct log_record *x)
 {
 	if (array_reserve(&b->v, &b->room, b->n + 1, sizeof(*b->v)))
 		return file_failed(r->h->name, -ENOMEM, "read", r->why);
 	b->v[b->n++] = *x;
-	return 0;
+	return 1;
 }
 
-static int add_extent(struct replay *r)
+/* Adds an extent to the log: 1, 0 when a part of it is there already (a circle
+ * is no log), or -errno. */
+static int add_extent(struct replay *r, uint32_t slot, uint32_t pages)
 {
 	struct head *h = r->h;
 
-	if (slot_runs_add(&h->extents, &h->nextents, &h->extents_room,
-			  r->p.slot, r->p.pages))
+	for (uint32_t i = 0; i < pages; i++)
+		if (bit_test_and_set(r->seen, slot + i))
+			return 0;
+	if (slot_runs_add(&h->extents, &h->nextents, &h->extents_room, slot,
+			  pages))
 		return file_failed(h->name, -ENOMEM, "read", r->why);
-	return 0;
-}
-
-static int follow(struct replay *r, const struct log_record *x)
-{
-	r->p.slot = x->slot;
-	r->p.pages = x->count;
+	r->p.slot = slot;
+	r->p.pages = pages;
 	r->p.record = 0;
-	return add_extent(r);
+	return 1;
 }
 
 /* A whole batch from r->p on: 1 and r->p is behind it; 0: there is none, or an
@@ -124,10 +125,6 @@ static int read_batch(struct replay *r, struct batch *b)
 	b->start = r->p;
 	b->extents = r->h->nextents;
 	for (; x.type != LOG_COMMIT; count++) {
-		/* Extents in a circle are no log either. */
-		if (r->left == 0)
-			return 0;
-		r->left--;
 		got = read_record(r, &x);
 		if (got != 1)
 			return got;
@@ -136,10 +133,10 @@ static int read_batch(struct replay *r, struct batch *b)
 		r->p.sum = log_sum(r->p.sum, &x);
 		r->p.record++;
 		if (x.type == LOG_NEXT)
-			got = follow(r, &x);
+			got = add_extent(r, x.slot, x.count);
 		else if (x.type != LOG_COMMIT)
 			got = keep(r, b, &x);
-		if (got < 0)
+		if (got != 1)
 			return got;
 	}
 	if (x.count != count - 1 || x.block != r->p.commit || x.sum != r->p.sum)
@@ -318,7 +315,7 @@ static int find_root(struct replay *r)
 		return damaged(r, LOG_ROOT_OFFSET(0), "no log root");
 	r->p.commit = 1;
 	r->p.sum = log_seed(&h->header, h->generation);
-	return add_extent(r);
+	return add_extent(r, r->p.slot, r->p.pages) == 1 ? 0 : -ENOMEM;
 }
 
 int log_recover(struct head *h, struct fail *why)
@@ -330,8 +327,9 @@ int log_recover(struct head *h, struct fail *why)
 	if (err)
 		return file_failed(h->name, err, "read", why);
 	r.slots = (uint32_t)MIN(bytes >> PAGE_SHIFT, LAYER_MAX_DATA_PAGES);
-	r.left = bytes / sizeof(struct log_record) + 1;
-	err = find_root(&r);
+	r.seen = bits_create(r.slots);
+	err =
+	    r.seen ? find_root(&r) : file_failed(h->name, -ENOMEM, "read", why);
 	if (!err)
 		err = replay(&r);
 	if (!err)
@@ -339,5 +337,6 @@ int log_recover(struct head *h, struct fail *why)
 	h->log = r.p;
 	free(r.batch[0].v);
 	free(r.batch[1].v);
+	free(r.seen);
 	return err;
 }

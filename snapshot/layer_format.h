@@ -24,6 +24,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "x86-64 only");
 
 #define LAYER_MAX_DATA_PAGES ((UINT32_C(1) << 30) - 1)
 #define LAYER_MAX_IMPORTS    UINT32_C(65535)
+#define LAYER_MAX_ROOTS	     UINT32_C(65535)
+#define LAYER_MAX_ENTRIES    (UINT64_C(1) << 32)
 #define IMAGE_MAX_BYTES	     (UINT64_C(1) << 52)
 
 #define CHUNK_PAGES 16

@@ -123,12 +123,18 @@ static int check_sections(struct layer *l, const struct layer_trailer *t,
 	if (l->section[SECTION_SUMS].count != t->data_pages)
 		return layer_damaged(l, l->file_bytes - TRAILER_BYTES + 112,
 				     why, "not a sum for each data page");
-	if (l->section[SECTION_IMPORTS].count > LAYER_MAX_IMPORTS ||
+	if (l->section[SECTION_NODES].count > LAYER_MAX_ENTRIES ||
+	    l->section[SECTION_IMPORTS].count > LAYER_MAX_IMPORTS ||
 	    l->section[SECTION_ROOTS].count == 0 ||
-	    l->section[SECTION_ROOTS].count > UINT32_MAX ||
+	    l->section[SECTION_ROOTS].count > LAYER_MAX_ROOTS ||
 	    l->section[SECTION_DIFFS].count > RUN_PLACE_MASK)
 		return layer_damaged(l, l->file_bytes - TRAILER_BYTES + 96, why,
-				     "count of imports, diffs or roots");
+				     "count of entries, imports, diffs or "
+				     "roots");
+	/* So that what a file claims bounds what is read, sparse or not. */
+	if (end != t->meta_bytes)
+		return layer_damaged(l, l->file_bytes - TRAILER_BYTES + 88, why,
+				     "metadata goes on behind its sections");
 	return 0;
 }
 
