@@ -160,15 +160,65 @@ static int import(struct creating *c, struct fail *why)
 	return err ? err : new_file_commit(&c->file, why);
 }
 
+static int usage(const char *option, const char *hint, const char *message,
+		 struct fail *why)
+{
+	char object[sizeof(why->object)];
+
+	snprintf(object, sizeof(object), "image create: %s", option);
+	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s", message);
+}
+
+/* Whether the parent, or what it needs, is encrypted. */
+static bool parent_encrypted(const struct creating *c)
+{
+	for (unsigned i = 0; i < layer_set_count(c->v.set); i++)
+		if (layer_flags(layer_set_at(c->v.set, i)) & LAYER_ENCRYPTED)
+			return true;
+	return false;
+}
+
+/* Nothing is stored readable by who thinks that it is not. */
+static int check_secrecy(const struct creating *c, struct fail *why)
+{
+	const struct options *o = c->v.o;
+
+	if (options_has(o, "encrypt"))
+		return 0;
+	if (!parent_encrypted(c))
+		return c->v.has_secret
+			   ? usage("--key-file",
+				   "add --encrypt, or leave it out",
+				   "nothing is encrypted by it", why)
+			   : 0;
+	if (options_has(o, "plain"))
+		return 0;
+	return fail_set(why, EXIT_USAGE, -EINVAL, c->path,
+			"add --encrypt, or --plain to store it readable",
+			"is not encrypted, and its parent is");
+}
+
+static int check_options(const struct creating *c, struct fail *why)
+{
+	const struct options *o = c->v.o;
+
+	if (!options_has(o, "encrypt"))
+		return 0;
+	if (options_has(o, "plain"))
+		return usage("--plain", "leave one of them out",
+			     "contradicts --encrypt", why);
+	return c->v.has_secret
+		   ? 0
+		   : usage("--encrypt", "add --key-file FILE, 32 random bytes",
+			   "needs a key", why);
+}
+
 static int create(struct creating *c, struct fail *why)
 {
 	int err;
 
-	if (options_has(c->v.o, "encrypt") && !c->v.has_secret)
-		return fail_set(
-		    why, EXIT_USAGE, -EINVAL, "image create: --encrypt",
-		    "add --key-file FILE, 32 random bytes", "needs a key");
-	if ((err = open_raw(c, why)) || (err = open_parent(c, why)) ||
+	if ((err = check_options(c, why)) || (err = open_raw(c, why)) ||
+	    (err = open_parent(c, why)) || (err = check_secrecy(c, why)) ||
 	    (err = new_file_create(&c->file, c->path, 0444, why)))
 		return err;
 	warn_of_place(c);

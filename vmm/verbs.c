@@ -170,6 +170,8 @@ static const struct option_row image_create_options[] = {
 	  .help = "store only what differs from this one" },
 	{ .name = "compress", .letter = 'c', .help = "compress by zstd" },
 	{ .name = "encrypt", .help = "encrypt by AES-256-GCM" },
+	{ .name = "plain",
+	  .help = "store readable what differs from an encrypted parent" },
 	KEY_FILE_ROW,
 	PROGRESS_ROW,
 	JSON_ROW,

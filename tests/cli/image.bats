@@ -92,8 +92,8 @@ signal_when_open() {
 	new_key key
 	random raw 2000384
 	yes text | head -c 100000 | dd of=raw conv=notrunc status=none
-	for how in "" "--compress" "--encrypt" "--compress --encrypt"; do
-		image create raw i.img $how -k key
+	for how in "" "--compress" "--encrypt -k key" "--compress --encrypt -k key"; do
+		image create raw i.img $how
 		image export i.img -k key out
 		cmp raw out
 		image compare -k key i.img raw
@@ -415,6 +415,30 @@ signal_when_open() {
 	same=$(cmp -l <(dd if=i1 bs=4096 skip=1 count=16 status=none) \
 		<(dd if=i2 bs=4096 skip=1 count=16 status=none) | wc -l)
 	[ "$same" -gt 60000 ]
+}
+
+@test "image create: stores nothing readable by accident" {
+	new_key key
+	random r1 8192
+	cp r1 r2
+	poke r2 5000
+	run -2 image create r1 i1 -k key
+	[ "$output" = "tintype: image create: --key-file: nothing is encrypted by it: add --encrypt, or leave it out" ]
+	run -2 image create r1 i1 -k key --encrypt --plain
+	image create r1 i0
+	run -2 image create r2 i1 -k key --parent i0
+	[[ $output == *"nothing is encrypted by it"* ]]
+	image create r1 i1 -k key --encrypt
+	run -10 image create r2 i2 --parent i1
+	run -2 image create r2 i2 -k key --parent i1
+	[ "$output" = "tintype: i2: is not encrypted, and its parent is: add --encrypt, or --plain to store it readable" ]
+	only_files i0 i1 key r1 r2
+	image create r2 i2 -k key --parent i1 --plain
+	image compare -k key i2 r2
+	# What is below the parent counts too.
+	run -2 image create r1 i3 -k key --parent i2
+	image create r1 i3 -k key --parent i2 --encrypt
+	image compare -k key i3 r1
 }
 
 @test "image create: Ctrl-C, SIGTERM and SIGKILL leave nothing" {
