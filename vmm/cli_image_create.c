@@ -24,6 +24,78 @@ struct creating {
 	uint64_t file_bytes;
 };
 
+/* ---- what is no raw file ---- */
+
+#define SECTOR_BYTES 512
+
+/* How such a file begins, or how its last sector does. */
+static const struct format {
+	const char *magic, *name; /* NULL: our own */
+	bool at_end;
+} formats[] = {
+	{ "QFI\xfb", "qcow2", false },
+	{ "KDMV", "VMDK", false },
+	{ "# Disk DescriptorFile", "VMDK", false },
+	{ "<<< ", "VDI", false },
+	{ "vhdxfile", "VHDX", false },
+	{ "conectix", "VHD", false },
+	{ "conectix", "VHD", true },
+	{ LAYER_MAGIC, NULL, false },
+};
+
+/* The sector where byte `at` is, which begins a sector. */
+static int read_sector(const struct creating *c, uint64_t at,
+		       char sector[SECTOR_BYTES], struct fail *why)
+{
+	uint8_t buf[PAGE_BYTES];
+	struct where w;
+	int err = disk_view_locate(c->raw, at >> PAGE_SHIFT, 1, &w, why);
+
+	if (!err)
+		err = disk_view_read(c->raw, at >> PAGE_SHIFT, &w, buf, why);
+	if (!err)
+		memcpy(sector, buf + at % PAGE_BYTES, SECTOR_BYTES);
+	return err;
+}
+
+static int refuse_format(const struct creating *c, const struct format *f,
+			 struct fail *why)
+{
+	if (f->name)
+		return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
+				"qemu-img convert -O raw FILE FILE.raw, or "
+				"--format raw if it is raw",
+				"looks like %s, not like a raw disk", f->name);
+	return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
+			"see 'tintype image info', or --format raw to put it "
+			"into another",
+			"is already an image");
+}
+
+/* A person's mistake; that what a guest wrote looks like another format is
+ * rare, and no harm comes of being asked. */
+static int check_format(const struct creating *c, struct fail *why)
+{
+	uint64_t bytes = disk_view_bytes(c->raw);
+	char first[SECTOR_BYTES], last[SECTOR_BYTES];
+	int err;
+
+	if (options_has(c->v.o, "format"))
+		return 0;
+	err = read_sector(c, 0, first, why);
+	if (!err)
+		err = read_sector(c, (bytes - 1) / SECTOR_BYTES * SECTOR_BYTES,
+				  last, why);
+	for (unsigned i = 0; i < ARRAY_SIZE(formats) && !err; i++) {
+		const struct format *f = &formats[i];
+
+		if (!memcmp(f->at_end ? last : first, f->magic,
+			    strlen(f->magic)))
+			err = refuse_format(c, f, why);
+	}
+	return err;
+}
+
 static int check_size(const struct creating *c, struct fail *why)
 {
 	uint64_t bytes = disk_view_bytes(c->raw);
@@ -32,6 +104,8 @@ static int check_size(const struct creating *c, struct fail *why)
 		return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
 				"give a disk of at least 512 bytes",
 				"is empty");
+	if (check_format(c, why))
+		return -EINVAL;
 	if (bytes % 512)
 		return fail_set(why, EXIT_USAGE, -EINVAL, c->raw_path,
 				"let it end in zeroes: truncate -s %512 FILE",
@@ -45,7 +119,7 @@ static int check_size(const struct creating *c, struct fail *why)
 
 static int open_raw(struct creating *c, struct fail *why)
 {
-	/* No set: whatever a guest wrote to its beginning, it is raw. */
+	/* No set: opened as raw, whatever it begins with. */
 	struct disk_view_options o = { 0 };
 	int err = disk_view_open(&c->raw, c->raw_path, &o, why);
 
@@ -201,7 +275,12 @@ static int check_secrecy(const struct creating *c, struct fail *why)
 static int check_options(const struct creating *c, struct fail *why)
 {
 	const struct options *o = c->v.o;
+	const struct option_use *format = options_find(o, "format");
 
+	if (format && strcmp(format->value, "raw"))
+		return usage("--format",
+			     "convert it by qemu-img convert -O raw",
+			     "only raw files can be read", why);
 	if (!options_has(o, "encrypt"))
 		return 0;
 	if (options_has(o, "plain"))

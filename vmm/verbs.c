@@ -164,6 +164,11 @@ static const struct option_row rm_options[] = {
 	}
 
 static const struct option_row image_create_options[] = {
+	{ .name = "format",
+	  .letter = 'f',
+	  .argument = "raw",
+	  .values = "raw",
+	  .help = "take the file as raw, whatever it looks like" },
 	{ .name = "parent",
 	  .letter = 'p',
 	  .argument = "IMAGE",

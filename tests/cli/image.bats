@@ -204,6 +204,29 @@ signal_when_open() {
 	only_files dir link pipe raw
 }
 
+@test "image create: refuses other formats, unless told that they are raw" {
+	qcow2='QFI\373' vmdk=KDMV text='# Disk DescriptorFile' vdi='<<< ' vhdx=vhdxfile
+	for magic in "$qcow2" "$vmdk" "$text" "$vdi" "$vhdx" conectix; do
+		for size in 200000 5120; do
+			printf "$magic" > raw
+			truncate -s $size raw
+			run -2 image create raw i.img
+			[[ $output == "tintype: raw: looks like "*": qemu-img convert -O raw "* ]]
+		done
+		image create -f raw raw i.img
+		image export i.img out
+		cmp raw out
+		rm -f i.img out
+	done
+	# The footer alone.
+	random raw 5120
+	printf conectix | dd of=raw bs=1 seek=4608 conv=notrunc status=none
+	run -2 image create raw i.img
+	[[ $output == "tintype: raw: looks like VHD, "* ]]
+	run -2 image create raw i.img --format qcow2
+	only_files raw
+}
+
 @test "image create: refuses parents that cannot be one" {
 	random raw 4096
 	random large 8192
@@ -228,7 +251,9 @@ signal_when_open() {
 	truncate -s %512 raw
 	chmod 400 raw
 	cp -p raw before
-	image create raw i.img
+	run -2 image create raw i.img
+	[[ $output == "tintype: raw: is already an image: "* ]]
+	image create raw i.img --format raw
 	cmp raw before
 	[ "$(stat -c '%a %Y' raw)" = "$(stat -c '%a %Y' before)" ]
 	image export i.img out
