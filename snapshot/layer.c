@@ -44,20 +44,22 @@ int layer_io_failed(const struct layer *l, int err, const char *verb,
 
 /* ---- chunks ---- */
 
-/* Nobody can tell a wrong key from damage. */
+/* Nobody can tell a wrong key from damage; but a key that has opened one chunk
+ * is the right one. */
 static int chunk_damaged(const struct layer *l, uint64_t number,
 			 struct fail *why)
 {
-	bool encrypted = l->flags & LAYER_ENCRYPTED;
+	bool key_proven = !(l->flags & LAYER_ENCRYPTED) || l->chunk_decoded;
 
-	return fail_set(why, EXIT_INTEGRITY, -EBADMSG, l->name,
-			encrypted ? "give its own key, or restore it from a "
-				    "copy"
-				  : "restore it from a copy",
-			"damaged at 0x%llx: chunk %llu: wrong check%s",
+	return fail_set(why, key_proven ? EXIT_INTEGRITY : EXIT_DENIED,
+			-EBADMSG, l->name,
+			key_proven ? "restore it from a copy"
+				   : "give its own key, or restore it from a "
+				     "copy",
+			"%sdamaged at 0x%llx: chunk %llu: wrong check",
+			key_proven ? "" : "wrong key, or ",
 			(unsigned long long)l->chunks[number].offset,
-			(unsigned long long)number,
-			encrypted ? ", or not its key" : "");
+			(unsigned long long)number);
 }
 
 /* Decodes a chunk into l->chunk_plain unless it is there; the lock is held. */
@@ -85,6 +87,7 @@ static int hold_chunk(struct layer *l, uint64_t number, struct fail *why)
 	if (err)
 		return chunk_damaged(l, number, why);
 	l->chunk_held = number;
+	l->chunk_decoded = true;
 	return 0;
 }
 

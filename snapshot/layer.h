@@ -14,10 +14,11 @@
  * through the set. Closing: while no other thread uses it. All else: any
  * thread.
  *
- * Errors: -EBADMSG damaged (EXIT_INTEGRITY), -ENOTSUP made by a newer version
- * (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there, -ENOMEM, what
- * the file system says, or what the key's giver says (-ENOKEY: there is none);
- * `why` names the layer, and for damage the offset.
+ * Errors: -EBADMSG damaged (EXIT_INTEGRITY; EXIT_DENIED: or the key is not the
+ * layer's, none of whose chunks it has opened yet), -ENOTSUP made by a newer
+ * version (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there,
+ * -ENOMEM, what the file system says, or what the key's giver says (-ENOKEY:
+ * there is none); `why` names the layer, and for damage the offset.
  */
 #ifndef TINTYPE_LAYER_H
 #define TINTYPE_LAYER_H

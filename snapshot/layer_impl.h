@@ -35,6 +35,7 @@ struct layer {
 	struct codec *codec;
 	uint8_t *chunk_plain;
 	uint64_t chunk_held; /* UINT64_MAX: none */
+	bool chunk_decoded;  /* one ever was: the key is the layer's */
 	uint8_t *chunk_stored;
 };
 

@@ -408,8 +408,17 @@ signal_when_open() {
 	image create r1 i1 --encrypt -k key > /dev/null
 	image create r2 i2 --compress --encrypt -k key --parent i1 > /dev/null
 	image compare -k key i2 r2
-	run -6 image export -k wrong i2 out
-	[[ $output == "tintype: i2: damaged at 0x"*": chunk "*": wrong check, or not its key: give its own key, "* ]]
+	for verb in info check "export out"; do
+		set -- $verb
+		run -10 image "$1" -k wrong i2 $2
+		[[ $output == "tintype: i2: wrong key, or damaged at 0x"*": chunk "*": wrong check: give its own key, "* ]]
+	done
+	# With the right key, it is damage.
+	cp i1 bad
+	poke bad 4096
+	run -6 image check -k key --data bad
+	[[ $output == "tintype: bad: damaged at 0x1000: chunk 0: wrong check: restore it from a copy" ]]
+	rm -f bad
 	run -10 image export i2 out
 	[[ $output == "tintype: i2: is encrypted: "*"--key-file" ]]
 	run -0 --separate-stderr image info i2

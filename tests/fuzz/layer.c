@@ -62,7 +62,9 @@ static void check_fail(int err, const struct fail *why)
 	need(why->object[0] && why->message[0]);
 	switch (-err) {
 	case EBADMSG:
-		need(why->code == EXIT_INTEGRITY);
+		need(why->code == (strncmp(why->message, "wrong key, or", 13)
+				       ? EXIT_INTEGRITY
+				       : EXIT_DENIED));
 		need(strstr(why->message, "0x"));
 		return;
 	case ENOENT:
