@@ -9,7 +9,7 @@
 #include "cli_image.h"
 #include "fileio.h"
 #include "key_file.h"
-#include "log.h"
+#include "layer_dir.h"
 #include "new_file.h"
 
 struct creating {
@@ -152,22 +152,33 @@ static int open_parent(struct creating *c, struct fail *why)
 	return 0;
 }
 
-/* It cannot be read where its parent is not. */
-static void warn_of_place(const struct creating *c)
+/* It cannot be read where its parent, and what that needs, is not. */
+static int check_place(const struct creating *c, struct fail *why)
 {
-	const char *parent = c->parent ? disk_view_name(c->parent) : NULL;
-	const char *slash = parent ? strrchr(parent, '/') : NULL;
-	char dir[FILE_NAME_TEXT];
-	struct stat a, b;
+	const char *slash = strrchr(c->path, '/');
+	struct layer_dir *d = NULL;
+	int err = layer_dir_open(&d, c->path, why);
 
-	if (!parent)
-		return;
-	snprintf(dir, sizeof(dir), "%.*s",
-		 slash ? (int)(slash + 1 - parent) : 1, slash ? parent : ".");
-	if (stat(dir, &a) == 0 && fstat(c->file.dir, &b) == 0 &&
-	    (a.st_dev != b.st_dev || a.st_ino != b.st_ino))
-		log_warn(c->path, "needs its parent beside it to be read: that "
-				  "is in another directory");
+	for (unsigned i = 0; i < layer_set_count(c->v.set) && !err; i++) {
+		const struct layer *l = layer_set_at(c->v.set, i);
+		struct layer_dir_file f;
+		char hint[sizeof(why->hint)];
+
+		if (!layer_dir_find_id(d, layer_id(l), &f)) {
+			close(f.fd);
+			continue;
+		}
+		snprintf(hint, sizeof(hint),
+			 "put it into %.*s, or the image beside it",
+			 slash ? (int)(slash + 1 - c->path) : 2,
+			 slash ? c->path : "./");
+		err = fail_set(why, EXIT_USAGE, -EXDEV, layer_name(l), hint,
+			       "is not in the directory of %s, which would "
+			       "need it there",
+			       c->path);
+	}
+	layer_dir_close(d);
+	return err;
 }
 
 static int begin_draft(struct creating *c, struct fail *why)
@@ -298,9 +309,9 @@ static int create(struct creating *c, struct fail *why)
 
 	if ((err = check_options(c, why)) || (err = open_raw(c, why)) ||
 	    (err = open_parent(c, why)) || (err = check_secrecy(c, why)) ||
-	    (err = new_file_create(&c->file, c->path, 0444, why)))
+	    (err = new_file_create(&c->file, c->path, 0444, why)) ||
+	    (err = check_place(c, why)))
 		return err;
-	warn_of_place(c);
 	err = begin_draft(c, why);
 	return err ? err : import(c, why);
 }

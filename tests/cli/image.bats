@@ -239,8 +239,16 @@ signal_when_open() {
 	"$MKHEAD" head 4096 -
 	run -5 image create raw i.img --parent head
 	mkdir sub
-	run -0 image create large sub/i.img --parent l.img
-	[[ $output == *"needs its parent beside it"* ]]
+	run -2 image create large sub/i.img --parent l.img
+	[ "$output" = "tintype: l.img: is not in the directory of sub/i.img, which would need it there: put it into sub/, or the image beside it" ]
+	ln -s ../l.img sub/link
+	(cd sub && run -2 image create ../large i.img --parent link)
+	rm sub/link
+	[ -z "$(ls -A sub)" ]
+	# A copy under another name is as good.
+	cp l.img sub/copy
+	image create large sub/i.img --parent l.img
+	image compare sub/i.img large
 	only_files head l.img large raw sub
 }
 
