@@ -45,13 +45,29 @@ static int tell(const struct image_verb *v, const char *path, int fd,
 			      why);
 }
 
+/* Nobody must be led to remove a device; what is there else, new_file says. */
+static int refuse_device(const char *path, struct fail *why)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		return 0;
+	return fail_set(
+	    why, EXIT_CONFLICT, -EEXIST, path,
+	    "write it by 'tintype image export IMAGE - | dd of=...'", "is a %s",
+	    S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode) ? "device"
+						       : "pipe or socket");
+}
+
 static int to_file(struct image_verb *v, const struct disk_view *view,
 		   const char *path, struct fail *why)
 {
 	struct disk_progress p = image_verb_progress(v);
 	struct new_file f = NEW_FILE_NONE;
-	int err = new_file_create(&f, path, 0666, why);
+	int err = refuse_device(path, why);
 
+	if (!err)
+		err = new_file_create(&f, path, 0666, why);
 	if (!err)
 		err = disk_export(f.fd, path, view, &p, why);
 	if (!err)

@@ -540,6 +540,12 @@ signal_when_open() {
 	image create raw i.img
 	run -4 image export i.img raw
 	[ "$output" = "tintype: raw: exists: give another name, or remove it first" ]
+	mkfifo pipe
+	ln -s /dev/null device
+	for there in pipe:pipe device:device /dev/null:device; do
+		run -4 image export i.img "${there%:*}"
+		[[ $output == "tintype: ${there%:*}: is a ${there#*:}"*": write it by 'tintype image export IMAGE - | dd of=...'" ]]
+	done
 	run -2 image export i.img - --json
 	run -6 image export raw out
 	run -3 image export i.img out --root 1
