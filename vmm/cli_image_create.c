@@ -292,6 +292,12 @@ static int check_options(const struct creating *c, struct fail *why)
 		return usage("--format",
 			     "convert it by qemu-img convert -O raw",
 			     "only raw files can be read", why);
+	if (!strcmp(c->raw_path, "-"))
+		return usage("-", "give a file or a block device",
+			     "standard input is not supported", why);
+	if (!strcmp(c->path, "-"))
+		return usage("-", "give the name of a file, or ./- for that",
+			     "an image cannot go to standard output", why);
 	if (!options_has(o, "encrypt"))
 		return 0;
 	if (options_has(o, "plain"))

@@ -201,6 +201,10 @@ signal_when_open() {
 	run -4 image create raw link
 	run -2 image create raw i.img --encrypt
 	run -2 image create raw i.img --progress loud
+	run -2 image create raw -
+	[[ $output == "tintype: image create: -: an image cannot go to standard output: "* ]]
+	run -2 image create - i.img
+	[[ $output == "tintype: image create: -: standard input is not supported: "* ]]
 	only_files dir link pipe raw
 }
 
