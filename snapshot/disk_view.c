@@ -140,12 +140,19 @@ static int open_layer(const struct opening *x, int fd, const char *name,
 static int not_there(const struct opening *x, int err, const char *name,
 		     const char *what, const uint8_t *id)
 {
+	const char *unreadable = layer_dir_unreadable(x->dir);
 	char hex[13];
 
 	for (unsigned i = 0; i < 6; i++)
 		sprintf(hex + 2 * i, "%02x", id[i]);
 	if (err != -ENOENT)
 		return file_failed(name, err, "find what it lies on", x->why);
+	if (unreadable)
+		return fail_set(x->why, EXIT_DENIED, err, name,
+				"make that file readable",
+				"lies on %s %s, which is not there, or is %s: "
+				"Permission denied",
+				what, hex, unreadable);
 	return fail_set(x->why, EXIT_INTEGRITY, err, name,
 			"put it beside this one",
 			"lies on %s %s, which is "

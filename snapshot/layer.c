@@ -281,6 +281,12 @@ int layer_import(struct layer *l, unsigned import, struct layer **out,
 	if (err)
 		return err;
 	object_id_short(text, &id);
+	if (l->set->unreadable[0])
+		return fail_set(why, EXIT_DENIED, -ENOENT, l->name,
+				"make that file readable",
+				"needs layer %s, which is not there, or is %s: "
+				"Permission denied",
+				text, l->set->unreadable);
 	return fail_set(why, EXIT_INTEGRITY, -ENOENT, l->name,
 			"put it beside this one",
 			"needs layer %s, which is "

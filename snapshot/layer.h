@@ -16,9 +16,10 @@
  *
  * Errors: -EBADMSG damaged (EXIT_INTEGRITY; EXIT_DENIED: or the key is not the
  * layer's, none of whose chunks it has opened yet), -ENOTSUP made by a newer
- * version (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there,
- * -ENOMEM, what the file system says, or what the key's giver says (-ENOKEY:
- * there is none); `why` names the layer, and for damage the offset.
+ * version (EXIT_INCOMPATIBLE), -ENOENT a layer or root that is not there
+ * (EXIT_DENIED: or that may be in a file which could not be read), -ENOMEM,
+ * what the file system says, or what the key's giver says (-ENOKEY: there is
+ * none); `why` names the layer, and for damage the offset.
  */
 #ifndef TINTYPE_LAYER_H
 #define TINTYPE_LAYER_H
@@ -68,6 +69,10 @@ unsigned layer_set_count(const struct layer_set *s);
 /* NULL: it is not in the set. */
 struct layer *layer_set_find(const struct layer_set *s,
 			     const struct object_id *id);
+
+/* The name of a file that could not be read where layers were looked for: who
+ * needs one that is not there is told of it. */
+void layer_set_unreadable(struct layer_set *s, const char *name);
 
 unsigned layer_number(const struct layer *l);
 const struct object_id *layer_id(const struct layer *l);

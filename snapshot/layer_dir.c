@@ -22,6 +22,7 @@ struct layer_dir {
 	struct entry *entry; /* by id */
 	size_t n, room;
 	bool scanned;
+	char *unreadable; /* the first one; NULL: none */
 };
 
 int layer_dir_open(struct layer_dir **out, const char *path, struct fail *why)
@@ -55,6 +56,7 @@ void layer_dir_close(struct layer_dir *d)
 		free(d->entry[i].name);
 	free(d->entry);
 	free(d->prefix);
+	free(d->unreadable);
 	cleanup_close(&d->fd);
 	free(d);
 }
@@ -98,6 +100,11 @@ static int look_at(struct layer_dir *d, char *name)
 	struct layer_header h;
 	int got;
 
+	if (fd == -EACCES && !d->unreadable &&
+	    asprintf(&d->unreadable, "%s%s", d->prefix, name) < 0) {
+		d->unreadable = NULL;
+		return -ENOMEM;
+	}
 	if (fd < 0 || layer_read_header(fd, name, &h, NULL))
 		return 0;
 	got = layer_is_sealed(fd, &h, &e.id);
@@ -135,6 +142,11 @@ static int scan(struct layer_dir *d)
 		qsort(d->entry, d->n, sizeof(*d->entry), by_id);
 	d->scanned = !err;
 	return err;
+}
+
+const char *layer_dir_unreadable(const struct layer_dir *d)
+{
+	return d->unreadable;
 }
 
 /* ---- find ---- */
@@ -234,6 +246,8 @@ int layer_dir_link(struct layer_dir *d, struct layer_set *s, unsigned first,
 		    open_imports(d, s, layer_set_at(s, i), failed ? NULL : why);
 		failed = failed ? failed : err;
 	}
+	if (d->unreadable)
+		layer_set_unreadable(s, d->unreadable);
 	/* It fails where that did, or for layers before `first`. */
 	(void)layer_link(s, find_none, NULL, NULL);
 	return failed;

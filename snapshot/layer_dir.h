@@ -27,6 +27,10 @@ struct layer_dir_file {
 int layer_dir_open(struct layer_dir **d, const char *path, struct fail *why);
 void layer_dir_close(struct layer_dir *d);
 
+/* A file of the directory that could not be opened when it was gone through,
+ * and may be what was not found: NULL when there was none. */
+const char *layer_dir_unreadable(const struct layer_dir *d);
+
 /* 0, -ENOENT (it is not there), or -errno; `f` is only filled with 0. */
 int layer_dir_find_id(struct layer_dir *d, const struct object_id *id,
 		      struct layer_dir_file *f);

@@ -47,6 +47,7 @@ struct layer_set {
 	struct layer **by_id;
 	layer_key_fn key;
 	void *key_ctx;
+	char unreadable[FILE_NAME_TEXT]; /* "": none */
 };
 
 static inline uint64_t layer_meta_pages(const struct layer *l)

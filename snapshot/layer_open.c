@@ -503,6 +503,11 @@ void layer_set_destroy(struct layer_set *s)
 	free(s);
 }
 
+void layer_set_unreadable(struct layer_set *s, const char *name)
+{
+	snprintf(s->unreadable, sizeof(s->unreadable), "%s", name);
+}
+
 struct layer *layer_set_at(const struct layer_set *s, unsigned n)
 {
 	return n < s->count ? s->layer[n] : NULL;

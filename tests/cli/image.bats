@@ -292,6 +292,24 @@ signal_when_open() {
 	run -10 as create raw own/i.img
 	[ "$output" = "tintype: own/i.img: create: Permission denied" ]
 	only_files i.img own raw
+	# What it needs is there, and cannot be read: by any name, by its id.
+	cp raw raw2
+	poke raw2 100
+	chmod 644 raw2
+	image create raw2 i2 --parent i.img
+	"$MKHEAD" head 512 i.img
+	chmod 644 head
+	id=$(field i.img id | tr -d '"')
+	missing="layer ${id:0:12}, which is not there, or is i.img: Permission denied: make that file readable"
+	for verb in "check i2" "compare i2 raw2" "export i2 -"; do
+		run -10 as $verb
+		[ "$output" = "tintype: i2: needs $missing" ]
+	done
+	run -10 as check head
+	[ "$output" = "tintype: head: lies on $missing" ]
+	mv i.img "$id"
+	run -10 as check i2
+	[[ $output == "tintype: $id: open: Permission denied"* ]]
 }
 
 @test "image: a full file system is 8, and leaves nothing" {
