@@ -14,9 +14,10 @@
 struct checking {
 	struct image_verb v;
 	struct image_check *check;
-	json_t *images;	 /* --json */
-	json_t *damages; /* of this image */
-	bool damaged;
+	json_t *images;	     /* --json */
+	json_t *damages;     /* of this image */
+	const char *path;    /* of this image */
+	bool damaged, named; /* this image; what was told names it */
 	struct fail last;    /* that was told */
 	enum exit_code code; /* of the first failure */
 };
@@ -32,6 +33,7 @@ static int tell_damage(void *ctx, const struct fail *damage)
 	    !strcmp(damage->object, c->last.object))
 		return 0;
 	c->last = *damage;
+	c->named |= !strcmp(damage->object, c->path);
 	if (!c->code)
 		c->code = damage->code;
 	cli_progress_end(&c->v.progress);
@@ -182,23 +184,41 @@ static int check_file(struct checking *c, const char *path)
 	return 0;
 }
 
+/* The verdict; damage elsewhere is this image's too. */
+static void tell_image(struct checking *c)
+{
+	struct fail why;
+
+	if (c->v.json) {
+		json_array_append_new(c->images,
+				      json_pack("{s:s, s:b, s:O}", "file",
+						c->path, "whole", !c->damaged,
+						"damages", c->damages));
+	} else if (!c->damaged) {
+		printf("%s: whole%s\n", c->path,
+		       options_has(c->v.o, "data")
+			   ? ""
+			   : " (data not read: --data)");
+	} else if (!c->named) {
+		fail_set(&why, EXIT_INTEGRITY, -EBADMSG, c->path, NULL,
+			 "not whole: needs %s", c->last.object);
+		cli_print_fail(&why, false);
+	}
+}
+
 static int check_one(struct checking *c, const char *path)
 {
 	int err;
 
-	c->damaged = false;
+	c->path = path;
+	c->damaged = c->named = false;
 	c->last = (struct fail){ .code = EXIT_OK };
 	c->damages = json_array();
 	c->v.progress.what = path;
 	err = check_file(c, path);
 	cli_progress_end(&c->v.progress);
-	if (!err && c->v.json)
-		json_array_append_new(c->images,
-				      json_pack("{s:s, s:b, s:O}", "file", path,
-						"whole", !c->damaged, "damages",
-						c->damages));
-	else if (!err && !c->damaged)
-		printf("%s\n", path);
+	if (!err)
+		tell_image(c);
 	json_decref(c->damages);
 	return err;
 }

@@ -83,7 +83,9 @@ signal_when_open() {
 		run -0 image compare raw i.img
 		[ "$output" = "the same" ]
 		run -0 image check --data i.img
-		[ "$output" = i.img ]
+		[ "$output" = "i.img: whole" ]
+		run -0 image check i.img
+		[ "$output" = "i.img: whole (data not read: --data)" ]
 		rm -f i.img out
 	done
 }
@@ -391,12 +393,12 @@ signal_when_open() {
 	image create raw2 top --parent good
 	cp top sub
 	run -6 --separate-stderr image check --data good bad
-	[ "$output" = good ]
+	[ "$output" = "good: whole" ]
 	run -6 --separate-stderr image check --data bad good
-	[ "$output" = good ]
+	[ "$output" = "good: whole" ]
 	rm bad
 	run -6 --separate-stderr image check --data top sub/top ./top
-	[ "$output" = "$(printf 'top\n./top')" ]
+	[ "$output" = "$(printf 'top: whole\n./top: whole')" ]
 	[[ $stderr == "tintype: sub/base: damaged at 0x2000: "* ]]
 	run -6 image compare good sub/base
 	run -6 image compare sub/base good
@@ -416,16 +418,17 @@ signal_when_open() {
 	image create r2 other
 	poke base 40960
 	run -6 --separate-stderr image check --data top none other raw
-	[ "$output" = other ]
-	[ "${#stderr_lines[@]}" = 3 ]
+	[ "$output" = "other: whole" ]
+	[ "${#stderr_lines[@]}" = 4 ]
 	[[ $stderr == "tintype: base: damaged at 0xa000: "* ]]
+	[ "${stderr_lines[1]}" = "tintype: top: not whole: needs base" ]
 	# A base that cannot even be opened.
 	cp base saved
 	rm -f base
 	head -c 50000 saved > "$(field saved id | tr -d '"')"
 	rm saved
 	run -6 --separate-stderr image check top other
-	[ "$output" = other ]
+	[ "$output" = "other: whole (data not read: --data)" ]
 	[[ $stderr == *"damaged"*"needs layer"* ]]
 }
 
