@@ -109,6 +109,8 @@ int cli_dispatch(const struct verb_table *t, const char *first, int argc,
 	}
 	if (n && second[0] == '-' && asks_for_help(argc, argv))
 		return cli_explain(t, first, NULL, why);
+	if (n && !strcmp(second, "help"))
+		return cli_explain(t, first, argc > 1 ? argv[1] : NULL, why);
 	verb_unknown(t, first, second, why);
 	return (int)why->code;
 }

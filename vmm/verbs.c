@@ -375,16 +375,29 @@ static const struct noun nouns[] = {
 };
 
 static const struct foreign_verb foreign[] = {
-	{ "create", "run --detach" },
-	{ "destroy", "stop --kill" },
-	{ "dominfo", "inspect" },
-	{ "info", "inspect" },
-	{ "kill", "stop --kill" },
-	{ "prune", "rm --all" },
-	{ "image convert", "image export" },
-	{ "show", "inspect" },
-	{ "start", "run --detach" },
-	{ "status", "ps" },
+	{ "create", "run --detach", NULL },
+	{ "destroy", "stop --kill", NULL },
+	{ "dominfo", "inspect", NULL },
+	{ "image commit", NULL,
+	  "an image never changes: 'image export', then 'image create'" },
+	{ "image convert", "image export", NULL },
+	{ "image flatten", NULL,
+	  "'image export', then 'image create' without --parent" },
+	{ "image ls", NULL,
+	  "images are files: see what one is by 'image info'" },
+	{ "image rebase", NULL,
+	  "'image export', then 'image create --parent'" },
+	{ "image resize", NULL,
+	  "an image never changes: 'image export', then truncate -s SIZE, then "
+	  "'image create'" },
+	{ "image rm", NULL,
+	  "images are files: remove it by rm, if no other needs it" },
+	{ "info", "inspect", NULL },
+	{ "kill", "stop --kill", NULL },
+	{ "prune", "rm --all", NULL },
+	{ "show", "inspect", NULL },
+	{ "start", "run --detach", NULL },
+	{ "status", "ps", NULL },
 };
 
 const struct verb_table tintype_verbs = {

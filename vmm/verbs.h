@@ -39,7 +39,8 @@ struct noun {
 /* What other programs call what we have under another name. */
 struct foreign_verb {
 	const char *theirs; /* "kill", "image convert" */
-	const char *ours;   /* begins with a verb's name: "stop --kill" */
+	const char *ours;   /* begins with a verb's name: "stop --kill"; */
+	const char *hint;   /* or NULL, and what to do instead */
 };
 
 struct verb_table {

@@ -85,12 +85,13 @@ static const char *word_at(void *ctx, unsigned i)
 	return NULL;
 }
 
-static const char *foreign_verb(const struct verb_table *t, const char *first,
-				const char *second)
+static const struct foreign_verb *foreign_verb(const struct verb_table *t,
+					       const char *first,
+					       const char *second)
 {
 	for (unsigned i = 0; i < t->nforeign; i++)
 		if (is_typed(t->foreign[i].theirs, first, second))
-			return t->foreign[i].ours;
+			return &t->foreign[i];
 	return NULL;
 }
 
@@ -98,7 +99,7 @@ int verb_unknown(const struct verb_table *t, const char *first,
 		 const char *second, struct fail *why)
 {
 	struct place p = { .t = t, .noun = noun_find(t, first) };
-	const char *ours = foreign_verb(t, first, second);
+	const struct foreign_verb *foreign = foreign_verb(t, first, second);
 	char typed[sizeof(why->object)], noun[64] = "", hint[160];
 	const char *near;
 
@@ -106,8 +107,11 @@ int verb_unknown(const struct verb_table *t, const char *first,
 		snprintf(noun, sizeof(noun), "%s ", p.noun->name);
 	snprintf(typed, sizeof(typed), "%s%s", noun, p.noun ? second : first);
 	near = options_nearest(p.noun ? second : first, word_at, &p);
-	if (ours)
-		snprintf(hint, sizeof(hint), "did you mean '%s'?", ours);
+	if (foreign && foreign->hint)
+		snprintf(hint, sizeof(hint), "%s", foreign->hint);
+	else if (foreign)
+		snprintf(hint, sizeof(hint), "did you mean '%s'?",
+			 foreign->ours);
 	else if (near)
 		snprintf(hint, sizeof(hint), "did you mean '%s%s'?", noun,
 			 near);
@@ -131,19 +135,23 @@ struct options_table verb_options(const struct verb *v)
 	};
 }
 
-static int wrong_operands(const struct verb *v, const char *what,
-			  struct fail *why)
+static int wrong_operands(const struct verb *v, struct fail *why,
+			  const char *what, const char *message)
 {
 	char object[sizeof(why->object)], hint[64];
 
-	if (what)
-		snprintf(object, sizeof(object), "%s: %s", v->name, what);
-	else
-		snprintf(object, sizeof(object), "%s", v->name);
+	snprintf(object, sizeof(object), "%s%s%s", v->name, what ? ": " : "",
+		 what ? what : "");
 	snprintf(hint, sizeof(hint), "see 'tintype help %s'", v->name);
-	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s%s",
-			what ? "one operand too many" : "operand missing: ",
-			what ? "" : v->operands);
+	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s", message);
+}
+
+/* The operands without the first n. */
+static const char *operands_from(const char *operands, unsigned n)
+{
+	for (; n && strchr(operands, ' '); n--)
+		operands = strchr(operands, ' ') + 1;
+	return operands;
 }
 
 int verb_parse(const struct verb *v, struct options *o, int argc,
@@ -151,12 +159,16 @@ int verb_parse(const struct verb *v, struct options *o, int argc,
 {
 	struct options_table t = verb_options(v);
 	int err = options_parse(o, &t, argc, argv, why);
+	char message[96];
 
 	if (err)
 		return err;
 	if (o->noperands > v->max)
-		return wrong_operands(v, o->operand[v->max], why);
-	if (o->noperands < v->min)
-		return wrong_operands(v, NULL, why);
-	return 0;
+		return wrong_operands(v, why, o->operand[v->max],
+				      "one operand too many");
+	if (o->noperands >= v->min)
+		return 0;
+	snprintf(message, sizeof(message), "operand missing: %s",
+		 operands_from(v->operands, o->noperands));
+	return wrong_operands(v, why, NULL, message);
 }

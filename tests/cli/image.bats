@@ -693,8 +693,21 @@ signal_when_open() {
 @test "image: hints at what other programs call it" {
 	run -2 image convert
 	[ "$output" = "tintype: image convert: unknown verb: did you mean 'image export'?" ]
+	for word in commit flatten ls rebase resize rm; do
+		run -2 image $word
+		[[ $output == "tintype: image $word: unknown verb: "*image* ]]
+		[[ $output != *"did you mean"* ]]
+	done
 	run -0 "$TINTYPE" help image
 	[[ $output == *"create"*"compare"* ]]
+	help=$output
+	run -0 image help
+	[ "$output" = "$help" ]
+	run -0 "$TINTYPE" help image create
+	help=$output
+	run -0 image help create
+	[ "$output" = "$help" ]
+	run -2 image help nonsense
 }
 
 @test "image bench measures a raw file and a layer" {

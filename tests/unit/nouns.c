@@ -77,8 +77,9 @@ static const struct noun test_nouns[] = {
 };
 
 static const struct foreign_verb test_foreign[] = {
-	{ "image convert", "image create --from" },
-	{ "status", "list" },
+	{ "image convert", "image create --from", NULL },
+	{ "image melt", NULL, "put it into the sun" },
+	{ "status", "list", NULL },
 };
 
 static const struct verb_table nouns = {
@@ -200,6 +201,7 @@ static const struct {
 	{ "image", "image", "image image", "see 'tintype help image'" },
 	{ "image", "convert", "image convert",
 	  "did you mean 'image create --from'?" },
+	{ "image", "melt", "image melt", "put it into the sun" },
 	{ "image", "--from", "image --from", "see 'tintype help image'" },
 	{ "image", "", "image ", "see 'tintype help image'" },
 	{ "key", "lost", "key lost", "see 'tintype help key'" },
