@@ -58,8 +58,9 @@ static int open_regular(const char *path, struct fail *why)
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return fail_set(
 		    why, EXIT_USAGE, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-		    path, "give a file or a block device", "is %s",
-		    S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+		    path, "give the file of a disk", "is %s",
+		    S_ISDIR(st.st_mode) ? "a directory"
+					: "neither a file nor a block device");
 	return steal_fd(&fd);
 }
 

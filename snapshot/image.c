@@ -24,14 +24,15 @@ int image_open(struct image *img, struct layer *l, uint32_t root,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
 	};
 	uint64_t at = layer_item_offset(l, SECTION_ROOTS, root);
+	uint64_t roots = layer_items(l, SECTION_ROOTS);
 	struct layer_root r;
 	int err;
 
-	if (root >= layer_items(l, SECTION_ROOTS))
-		return fail_set(
-		    why, EXIT_NOT_FOUND, -ENOENT, layer_name(l), NULL,
-		    "has no root %u, only %llu", root,
-		    (unsigned long long)layer_items(l, SECTION_ROOTS));
+	if (root >= roots)
+		return fail_set(why, EXIT_NOT_FOUND, -ENOENT, layer_name(l),
+				NULL, "has no root %u, only %s%llu", root,
+				roots > 1 ? "0 to " : "root ",
+				(unsigned long long)roots - 1);
 	err = layer_root(l, root, &r, why);
 	if (err)
 		return err;

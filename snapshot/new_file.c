@@ -67,6 +67,9 @@ int new_file_create(struct new_file *f, const char *path, unsigned mode,
 
 	snprintf(f->path, sizeof(f->path), "%s", path);
 	err = part_path(f, path);
+	if (err == -ENOENT)
+		return fail_set(why, EXIT_NOT_FOUND, err, path, "make it first",
+				"the directory is not there");
 	/* Before any work is done for it; the commit is what is sure. */
 	if (!err && !fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW))
 		return exists(f, why);

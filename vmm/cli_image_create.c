@@ -122,7 +122,14 @@ static int open_raw(struct creating *c, struct fail *why)
 	/* No set: opened as raw, whatever it begins with. */
 	struct disk_view_options o = { 0 };
 	int err = disk_view_open(&c->raw, c->raw_path, &o, why);
+	uint64_t size;
 
+	/* As other programs have it: a name, and how large it shall be. */
+	if (err == -ENOENT && !config_parse_size(c->path, &size))
+		return fail_set(why, EXIT_NOT_FOUND, err, c->raw_path,
+				"for a new disk: truncate -s SIZE FILE, then "
+				"make an image of it",
+				"is not there");
 	if (!err && stat(c->raw_path, &c->before) < 0)
 		err = file_failed(c->raw_path, -errno, "open", why);
 	return err ? err : check_size(c, why);

@@ -193,9 +193,17 @@ signal_when_open() {
 	run -2 image create pipe i.img
 	run -3 image create none i.img
 	[ "$output" = "tintype: none: open: No such file or directory" ]
+	run -3 image create none 10G
+	[[ $output == "tintype: none: is not there: for a new disk: truncate -s SIZE FILE, "* ]]
+	run -2 image create /dev/null i.img
+	[ "$output" = "tintype: /dev/null: is neither a file nor a block device: give the file of a disk" ]
 	run -2 image create raw
+	[ "$output" = "tintype: image create: operand missing: IMAGE: see 'tintype help image create'" ]
+	run -2 image create
+	[[ $output == *": operand missing: RAW IMAGE: "* ]]
 	random raw 512
 	run -3 image create raw none/i.img
+	[ "$output" = "tintype: none/i.img: the directory is not there: make it first" ]
 	run -1 image create raw dir/
 	run -4 image create raw pipe
 	[ "$output" = "tintype: pipe: exists: give another name, or remove it first" ]
@@ -574,6 +582,7 @@ signal_when_open() {
 	run -2 image export i.img - --json
 	run -6 image export raw out
 	run -3 image export i.img out --root 1
+	[[ $output == "tintype: i.img: has no root 1, only root 0"* ]]
 	run -2 image export i.img out --root x
 	run -0 image export i.img out --json
 	[[ $output == *'"bytes": 4096'* ]]
