@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `image info`: what a file is, without what it lies on. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,8 +108,9 @@ static int add_imports(struct informing *x, struct layer *l, struct fail *why)
 
 static int tell_encrypted(const struct informing *x)
 {
-	log_warn(x->path, "roots and imports are encrypted: give --key-file to "
-			  "see them");
+	log_warn(x->path,
+		 "its size and parent are encrypted: give --key-file to "
+		 "see them");
 	return 0;
 }
 
@@ -224,6 +226,71 @@ static int inform(struct informing *x, struct fail *why)
 				 : inform_layer(x, steal_fd(&fd), why);
 }
 
+/* ---- for people ---- */
+
+/* The only item of that list, or NULL. */
+static json_t *only_item(const json_t *doc, const char *list)
+{
+	json_t *items = json_object_get(doc, list);
+
+	return json_array_size(items) == 1 ? json_array_get(items, 0) : NULL;
+}
+
+static void put_size(json_t *text, const json_t *bytes)
+{
+	uint64_t n = (uint64_t)json_integer_value(bytes);
+	char size[CLI_SIZE_TEXT];
+
+	cli_size_text(size, n);
+	json_object_set_new(text, "size",
+			    json_sprintf("%" PRIu64 " (%s)", n, size));
+}
+
+static void put_parent(json_t *text, const json_t *import)
+{
+	const char *file = json_string_value(json_object_get(import, "file"));
+	const char *id = json_string_value(json_object_get(import, "id"));
+
+	json_object_set_new(text, "parent",
+			    file ? json_string(file)
+				 : json_sprintf("%s (not there)", id));
+}
+
+/* What is asked most comes first; what only matters to a program is left to
+ * --json. */
+static void print_text(json_t *doc)
+{
+	static const char *const left_out[] = {
+		"uid",
+		"version",
+		"data_pages",
+		"metadata_bytes",
+		"differences",
+		"file_pages",
+		"log_records",
+		"commits",
+		"dropped_records",
+	};
+	json_t *text = json_object(), *root = only_item(doc, "roots");
+	json_t *import = only_item(doc, "imports");
+	json_t *bytes = json_object_get(root ? root : doc, "bytes");
+
+	if (bytes)
+		put_size(text, bytes);
+	json_object_del(doc, root ? "roots" : "bytes");
+	if (import) {
+		put_parent(text, import);
+		json_object_del(doc, "imports");
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(left_out); i++)
+		json_object_del(doc, left_out[i]);
+	json_object_update(text, doc);
+	cli_print_tree(text);
+	json_decref(text);
+}
+
+/* ---- */
+
 /* The trailer is not encrypted: for what it says any key will do. */
 static int any_key(void *ctx, const uint8_t uid[UID_BYTES],
 		   uint8_t key[LAYER_KEY_BYTES])
@@ -251,7 +318,7 @@ int cli_image_info(const struct options *o, struct fail *why)
 	if (!err && x.v.json) {
 		err = cli_print_json(json_incref(x.doc), why);
 	} else if (!err) {
-		cli_print_tree(x.doc);
+		print_text(x.doc);
 		err = cli_flush(EXIT_OK, why);
 	}
 	json_decref(x.doc);

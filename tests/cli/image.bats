@@ -137,11 +137,15 @@ signal_when_open() {
 	mv 'any name' "$id"
 	image compare i2 r2
 	run -0 image info i2
-	[[ $output == *"found: yes"* ]]
+	[ "${lines[0]}" = "size: 8192 (8K)" ]
+	[ "${lines[1]}" = "parent: $id" ]
+	[[ $output != *"version"* ]]
 	mkdir sub
 	mv "$id" sub
 	run -0 image info --json i2
 	[[ $output == *'"found": false'* ]]
+	run -0 image info i2
+	[ "${lines[1]}" = "parent: $id (not there)" ]
 	# Only a file that is there itself: links lead elsewhere.
 	ln -s sub/"$id" "$id"
 	for verb in "check" "compare r2" "export - "; do
@@ -464,10 +468,10 @@ signal_when_open() {
 	[[ $output == "tintype: i2: is encrypted: "*"--key-file" ]]
 	run -0 --separate-stderr image info i2
 	[[ $output == *"encrypted: yes"* ]]
-	[[ $output != *"roots"* ]]
+	[[ $output != *"size: "* ]]
 	[[ $stderr == *"--key-file"* ]]
 	run -0 image info -k key i2
-	[[ $output == *"roots"*"found: yes"* ]]
+	[[ $output == "size: 100352 (98K)"*"parent: i1"* ]]
 	chmod 604 key
 	run -10 image export -k key i2 out
 	[[ $output == "tintype: key: a key that all users can read or write: "* ]]
@@ -628,7 +632,7 @@ signal_when_open() {
 	[[ $output == *"in 4 pages of 4096 bytes" ]]
 	run -0 image check --data two one base
 	run -0 image info two
-	[[ $output == *"kind: head"*"blocks: 2"*"lies_on:"*"kind: head"*"file: one"* ]]
+	[[ $output == "size: "*"kind: head"*"blocks: 2"*"lies_on:"*"kind: head"*"file: one"* ]]
 	run -0 image info --json one
 	[[ $output == *'"kind": "layer"'*'"file": "base"'* ]]
 	sha256sum -c --quiet sums
