@@ -3,7 +3,8 @@
  * Build-time: joins a verb's row of the table (NAME, SYNOPSIS, OPTIONS) and its
  * hand-written part (docs/man/PAGE.scd: DESCRIPTION first) to a page for scdoc
  * on stdout. PAGE is the verb with a dash for a space: image-create. `mangen
- * tintype FILE` makes the page of the whole program.
+ * tintype FILE` makes the page of the whole program, `mangen image FILE` that
+ * of a noun: these list verbs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,22 +22,27 @@ static void print_escaped(const char *s)
 	}
 }
 
-static void print_head(const struct verb *v)
-{
-	char page[VERB_PAGE_MAX];
+struct page {
+	const char *name;	 /* "image-create" */
+	const struct verb *verb; /* or NULL */
+	const struct noun *noun; /* neither: the whole program */
+};
 
-	if (v) {
-		verb_page(v, page);
-		printf("tintype-%s(1) \"tintype\"\n\n# NAME\n\n", page);
-		printf("tintype-%s - ", page);
-		print_escaped(v->summary);
-	} else {
-		printf("tintype(1) \"tintype\"\n\n# NAME\n\n");
-		printf("tintype - a minimal KVM hypervisor");
-	}
+static void print_head(const struct page *p)
+{
+	const char *dash = p->verb || p->noun ? "-" : "";
+	const char *name = *dash ? p->name : "";
+	const struct verb *v = p->verb;
+
+	printf("tintype%s%s(1) \"tintype\"\n\n# NAME\n\n", dash, name);
+	printf("tintype%s%s - ", dash, name);
+	print_escaped(v		? v->summary
+		      : p->noun ? p->noun->summary
+				: "a minimal KVM hypervisor");
 	printf("\n\n# SYNOPSIS\n\n");
 	if (!v) {
-		printf("*tintype* _VERB_ [_OPTIONS_] [_OPERANDS_]\n\n");
+		printf("*tintype%s%s* _VERB_ [_OPTIONS_] [_OPERANDS_]\n\n",
+		       *dash ? " " : "", name);
 		return;
 	}
 	printf("*tintype %s*", v->name);
@@ -68,13 +74,16 @@ static void print_options(const struct verb *v)
 	}
 }
 
-static void print_verbs(void)
+/* Of that noun; NULL: all. */
+static void print_verbs(const struct noun *n)
 {
 	printf("# VERBS\n\n");
 	for (unsigned i = 0; i < tintype_verbs.nverbs; i++) {
 		const struct verb *v = &tintype_verbs.verbs[i];
 		char page[VERB_PAGE_MAX];
 
+		if (n && !verb_word(v, n))
+			continue;
 		verb_page(v, page);
 		printf("*%s*\n\t", v->name);
 		print_escaped(v->summary);
@@ -85,29 +94,30 @@ static void print_verbs(void)
 	}
 }
 
-static void print_tail(const struct verb *v)
+static void print_tail(const struct page *p)
 {
-	printf("# SEE ALSO\n\n%s\n", v ? "*tintype*(1)" : "*tintype-run*(1)");
+	printf("# SEE ALSO\n\n%s\n",
+	       p->verb || p->noun ? "*tintype*(1)" : "*tintype-run*(1)");
 }
 
 /* The table's part goes between DESCRIPTION and what follows it. */
-static int join(const struct verb *v, FILE *f)
+static int join(const struct page *p, FILE *f)
 {
 	char line[1024];
 	unsigned sections = 0;
 
-	print_head(v);
+	print_head(p);
 	while (fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, "# ", 2) && ++sections == 2) {
-			if (v)
-				print_options(v);
+			if (p->verb)
+				print_options(p->verb);
 			else
-				print_verbs();
+				print_verbs(p->noun);
 		}
 		fputs(line, stdout);
 	}
 	printf("\n");
-	print_tail(v);
+	print_tail(p);
 	if (sections < 2) {
 		fprintf(stderr, "mangen: a page wants DESCRIPTION and at least "
 				"one section after it\n");
@@ -130,19 +140,20 @@ static const struct verb *verb_of_page(const char *page)
 
 int main(int argc, char **argv)
 {
-	const struct verb *v;
+	struct page p = { .name = argv[1] };
 	FILE *f;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: mangen PAGE FILE\n");
 		return EXIT_FAILURE;
 	}
-	v = verb_of_page(argv[1]);
+	p.verb = verb_of_page(p.name);
+	p.noun = noun_find(&tintype_verbs, p.name);
 	f = fopen(argv[2], "r");
-	if (!f || (!v && strcmp(argv[1], "tintype"))) {
+	if (!f || (!p.verb && !p.noun && strcmp(p.name, "tintype"))) {
 		fprintf(stderr, "mangen: %s\n",
 			f ? "no such verb" : "no such file");
 		return EXIT_FAILURE;
 	}
-	return join(v, f);
+	return join(&p, f);
 }

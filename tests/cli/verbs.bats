@@ -57,9 +57,14 @@ is_noun() {
 	[ -n "$MAN_DIR" ] || skip "scdoc is not installed"
 	[ -s "$MAN_DIR/tintype.1" ]
 	while read -ra verb; do
-		is_noun "${verb[@]}" && continue
 		page=$(IFS=-; echo "tintype-${verb[*]}.1")
 		[ -s "$MAN_DIR/$page" ]
+		if is_noun "${verb[@]}"; then
+			for word in $(listed "${verb[@]}"); do
+				grep -q "^.*tintype.*-$verb.*-$word" "$MAN_DIR/$page"
+			done
+			continue
+		fi
 		for opt in $("$TINTYPE" help "${verb[@]}" |
 			sed -n 's/^ .*--\([a-z-]*\).*  .*/\1/p'); do
 			tr -d '\\' < "$MAN_DIR/$page" |

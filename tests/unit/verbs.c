@@ -141,6 +141,12 @@ Test(verbs, table_when_compared_has_a_man_page_for_each)
 				   t->verbs[i].name);
 		found++;
 	}
+	for (unsigned i = 0; i < t->nnouns; i++) {
+		snprintf(word, sizeof(word), " %s ", t->nouns[i].name);
+		cr_expect_not_null(strstr(pages, word), "%s has no page",
+				   t->nouns[i].name);
+		found++;
+	}
 	cr_assert_eq(found + 1, listed, "a page without a verb");
 }
 
