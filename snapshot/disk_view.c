@@ -102,6 +102,17 @@ int disk_file_open(const char *path, enum disk_kind *kind, struct fail *why)
 	return err ? err : steal_fd(&fd);
 }
 
+int disk_file_no_image(int fd, const char *path, struct fail *why)
+{
+	struct layer_header h;
+	int err = layer_read_header(fd, path, &h, why);
+
+	return err ? err
+		   : fail_set(why, EXIT_CONFLICT, -EBUSY, path,
+			      "stop what writes to it, and try again",
+			      "changed while it was opened");
+}
+
 /* ---- open ---- */
 
 struct opening {
@@ -264,7 +275,6 @@ int disk_view_open(struct disk_view **out, const char *path,
 {
 	struct disk_view *v = calloc(1, sizeof(*v));
 	struct opening x = { .v = v, .o = o, .why = why };
-	struct layer_header h;
 	int fd, err = 0;
 
 	if (!v)
@@ -278,7 +288,7 @@ int disk_view_open(struct disk_view **out, const char *path,
 	} else if (v->kind != DISK_RAW) {
 		err = open_image(&x, fd, path);
 	} else if (o->only_images) {
-		err = layer_read_header(fd, path, &h, why); /* says why */
+		err = disk_file_no_image(fd, path, why);
 		close(fd);
 	} else {
 		v->raw = fd;

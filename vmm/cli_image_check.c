@@ -168,14 +168,13 @@ static int check_head(struct checking *c, const char *path)
 static int check_file(struct checking *c, const char *path)
 {
 	struct fail why = { .code = EXIT_OK };
-	struct layer_header h;
 	enum disk_kind kind;
 	int fd = disk_file_open(path, &kind, &why);
 
 	if (fd >= 0 && kind == DISK_LAYER)
 		return check_layer(c, fd, path);
 	if (fd >= 0 && kind == DISK_RAW)
-		layer_read_header(fd, path, &h, &why); /* says why not */
+		disk_file_no_image(fd, path, &why);
 	if (fd >= 0)
 		close(fd);
 	if (fd >= 0 && kind == DISK_HEAD)

@@ -745,3 +745,29 @@ signal_when_open() {
 	poke web.img 8192
 	run -6 image bench web.img
 }
+
+# no_pread N VERB...: the N-th read of d/i.img finds nothing, once.
+no_pread() {
+	local n=$1
+	shift
+	strace -qq -o trace -P "$PWD/d/i.img" -P d/i.img \
+		-e inject=pread64:retval=0:when="$n" "$TINTYPE" image "$@"
+}
+
+@test "image: a file that becomes an image while it is opened is no empty one" {
+	if ! strace -qq -o trace true 2> /dev/null; then
+		skip "strace is not there, or may not trace"
+	fi
+	mkdir d
+	random raw 8192
+	image create raw d/i.img > /dev/null
+	for n in 1 2 3; do
+		run no_pread $n export d/i.img out
+		[ "$status" != 0 ]
+		[ ! -e out ]
+		run no_pread $n check d/i.img
+		[ "$status" != 0 ]
+	done
+	run -4 no_pread 1 export d/i.img out
+	[[ $output == *"changed while it was opened"* ]]
+}
