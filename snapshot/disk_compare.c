@@ -14,6 +14,7 @@
 struct comparing {
 	const struct disk_view *a, *b;
 	uint64_t pages; /* of the larger one */
+	uint64_t ask;	/* how many to locate */
 	int (*range)(void *ctx, uint64_t page, uint64_t count);
 	void *ctx;
 	struct disk_difference *diff;
@@ -170,14 +171,18 @@ static int compare_next(struct comparing *c, uint64_t page, uint64_t *count)
 
 	if (err || *count)
 		return err;
-	err = locate(c->a, page, c->pages - page, &wa, c->why);
+	c->ask = MIN(c->ask, c->pages - page);
+	err = locate(c->a, page, c->ask, &wa, c->why);
 	if (!err)
 		err = locate(c->b, page, wa.count, &wb, c->why);
 	if (err)
 		return err;
 	*count = MIN(wa.count, wb.count);
-	if (same_place(c, &wa, &wb))
+	if (same_place(c, &wa, &wb)) {
+		c->ask = next_ask(c->ask, UINT64_MAX);
 		return 0;
+	}
+	c->ask = COPY_PAGES;
 	*count = MIN(*count, COPY_PAGES);
 	where_cut(&wa, *count);
 	where_cut(&wb, *count);
@@ -193,6 +198,7 @@ int disk_compare(const struct disk_view *a, const struct disk_view *b,
 		.a = a,
 		.b = b,
 		.pages = MAX(disk_view_pages(a), disk_view_pages(b)),
+		.ask = COPY_PAGES,
 		.range = range,
 		.ctx = ctx,
 		.diff = diff,

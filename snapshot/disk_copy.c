@@ -8,6 +8,9 @@
 #include "disk_copy_impl.h"
 #include "fileio.h"
 
+/* 64 MiB: how many zeroes are written between two looks at whether to stop. */
+#define PIECE_PAGES 16384
+
 int disk_tell_progress(const struct disk_progress *p, uint64_t page,
 		       uint64_t pages, struct fail *why)
 {
@@ -17,15 +20,23 @@ int disk_tell_progress(const struct disk_progress *p, uint64_t page,
 	return fail_set(why, EXIT_CANCELLED, -ECANCELED, "", NULL, "cancelled");
 }
 
+uint64_t next_ask(uint64_t ask, uint64_t max)
+{
+	return ask > max / 4 ? max : ask * 4;
+}
+
 /* What is done with each run: `data` NULL: zero. */
 typedef int (*run_fn)(void *ctx, uint64_t page, uint64_t count,
 		      const uint8_t *data, struct fail *why);
 
+/* Runs of zeroes have at most max_zero pages, for what takes time for them. */
 static int each_run(const struct disk_view *from, run_fn fn, void *ctx,
-		    const struct disk_progress *p, struct fail *why)
+		    uint64_t max_zero, const struct disk_progress *p,
+		    struct fail *why)
 {
 	_cleanup_free_ uint8_t *buf = malloc(COPY_PAGES * PAGE_BYTES);
 	uint64_t pages = disk_view_pages(from), page = 0;
+	uint64_t ask = COPY_PAGES;
 	struct where w;
 	int err = buf ? 0 : -ENOMEM;
 
@@ -33,9 +44,9 @@ static int each_run(const struct disk_view *from, run_fn fn, void *ctx,
 		return file_failed(disk_view_name(from), err, "read", why);
 	while (page < pages && !err) {
 		err = disk_tell_progress(p, page, pages, why);
+		ask = MIN(ask, pages - page);
 		if (!err)
-			err =
-			    disk_view_locate(from, page, pages - page, &w, why);
+			err = disk_view_locate(from, page, ask, &w, why);
 		if (err)
 			break;
 		if (w.kind != WHERE_ZERO) {
@@ -46,6 +57,8 @@ static int each_run(const struct disk_view *from, run_fn fn, void *ctx,
 			err = fn(ctx, page, w.count,
 				 w.kind == WHERE_ZERO ? NULL : buf, why);
 		page += w.count;
+		ask =
+		    w.kind == WHERE_ZERO ? next_ask(ask, max_zero) : COPY_PAGES;
 	}
 	return err ? err : disk_tell_progress(p, pages, pages, why);
 }
@@ -75,7 +88,8 @@ int disk_import(struct draft *d, const struct disk_view *from, bool over,
 {
 	struct import x = { d, over };
 
-	return each_run(from, import_run, &x, p, why);
+	return each_run(from, import_run, &x, over ? PIECE_PAGES : UINT64_MAX,
+			p, why);
 }
 
 /* ---- to a raw file ---- */
@@ -122,7 +136,7 @@ int disk_export(int fd, const char *name, const struct disk_view *from,
 
 	if (ftruncate(fd, (off_t)s.bytes) < 0)
 		return file_failed(name, -errno, "write", why);
-	return each_run(from, export_run, &s, p, why);
+	return each_run(from, export_run, &s, UINT64_MAX, p, why);
 }
 
 /* ---- to a stream ---- */
@@ -164,5 +178,5 @@ int disk_stream(int fd, const char *name, const struct disk_view *from,
 {
 	struct sink s = { fd, name, disk_view_bytes(from) };
 
-	return each_run(from, stream_run, &s, p, why);
+	return each_run(from, stream_run, &s, PIECE_PAGES, p, why);
 }

@@ -11,4 +11,13 @@
 int disk_tell_progress(const struct disk_progress *p, uint64_t page,
 		       uint64_t pages, struct fail *why);
 
+/*
+ * How many pages to locate at once, after `ask` that were passed over. To find
+ * where a run ends takes time for each of its pages: who then reads COPY_PAGES
+ * of a long one, and asks again for all the rest, would take time by the
+ * square. So one asks for COPY_PAGES after data, and for more and more while
+ * there is nothing to read.
+ */
+uint64_t next_ask(uint64_t ask, uint64_t max);
+
 #endif

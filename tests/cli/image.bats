@@ -771,3 +771,11 @@ no_pread() {
 	run -4 no_pread 1 export d/i.img out
 	[[ $output == *"changed while it was opened"* ]]
 }
+
+@test "image export: a signal ends it in the middle of terabytes of nothing" {
+	"$MKHEAD" i.img $((64 << 40)) -
+	code=0
+	timeout --preserve-status -k 5 -s TERM 0.5 \
+		"$TINTYPE" image export i.img - > /dev/null || code=$?
+	[ "$code" = 9 ]
+}
