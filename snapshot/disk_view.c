@@ -337,6 +337,11 @@ uint64_t disk_view_pages(const struct disk_view *v)
 	return v->pages;
 }
 
+int disk_view_raw_fd(const struct disk_view *v)
+{
+	return v->raw;
+}
+
 const struct image *disk_view_image(const struct disk_view *v)
 {
 	return v->has_image ? &v->image : NULL;

@@ -46,6 +46,8 @@ const char *disk_view_name(const struct disk_view *v);
 enum disk_kind disk_view_kind(const struct disk_view *v);
 uint64_t disk_view_bytes(const struct disk_view *v);
 uint64_t disk_view_pages(const struct disk_view *v); /* rounded up */
+/* The file of a raw disk, or that below an image; -1: none. */
+int disk_view_raw_fd(const struct disk_view *v);
 /* The image that a layer has, or that a head lies on; NULL: none. */
 const struct image *disk_view_image(const struct disk_view *v);
 /* There may be a raw file below that was not given: the disk began as a head on

@@ -130,7 +130,7 @@ static int open_raw(struct creating *c, struct fail *why)
 				"for a new disk: truncate -s SIZE FILE, then "
 				"make an image of it",
 				"is not there");
-	if (!err && stat(c->raw_path, &c->before) < 0)
+	if (!err && fstat(disk_view_raw_fd(c->raw), &c->before) < 0)
 		err = file_failed(c->raw_path, -errno, "open", why);
 	return err ? err : check_size(c, why);
 }
@@ -218,17 +218,24 @@ static int begin_draft(struct creating *c, struct fail *why)
 	return err;
 }
 
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 /* Half of one state and half of another would be none that ever was. */
 static int check_unchanged(const struct creating *c, struct fail *why)
 {
+	const struct stat *before = &c->before;
 	struct stat now;
 
-	if (stat(c->raw_path, &now) < 0)
+	if (fstat(disk_view_raw_fd(c->raw), &now) < 0)
 		return file_failed(c->raw_path, -errno, "read", why);
-	if (now.st_ino == c->before.st_ino &&
-	    now.st_size == c->before.st_size &&
-	    now.st_mtim.tv_sec == c->before.st_mtim.tv_sec &&
-	    now.st_mtim.tv_nsec == c->before.st_mtim.tv_nsec)
+	/* The times of content can be set back, that of the inode cannot. */
+	if (now.st_dev == before->st_dev && now.st_ino == before->st_ino &&
+	    now.st_size == before->st_size &&
+	    same_time(&now.st_mtim, &before->st_mtim) &&
+	    same_time(&now.st_ctim, &before->st_ctim))
 		return 0;
 	return fail_set(why, EXIT_CONFLICT, -EBUSY, c->raw_path,
 			"stop what writes to it, and try again",
