@@ -10,7 +10,7 @@
 #include "fileio.h"
 #include "util.h"
 
-/* At most `len` bytes, also from a pipe; their number or -errno. */
+/* At most `len` bytes; their number or -errno. */
 static ssize_t read_some(int fd, uint8_t *buf, size_t len)
 {
 	size_t got = 0;
@@ -31,13 +31,19 @@ static ssize_t read_some(int fd, uint8_t *buf, size_t len)
 
 int key_file_read(struct mac_key *secret, const char *path, struct fail *why)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: a pipe cannot hold us up. */
+	_cleanup_close_ int fd =
+	    open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	uint8_t buf[sizeof(secret->b) + 1];
 	struct stat st;
 	ssize_t n;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return file_failed(path, -errno, "open", why);
+	if (!S_ISREG(st.st_mode))
+		return fail_set(why, EXIT_USAGE, -EINVAL, path,
+				"give a file of 32 bytes",
+				"is no regular file");
 	if (st.st_mode & S_IRWXO)
 		return fail_set(why, EXIT_DENIED, -EACCES, path,
 				"chmod o= it, and think whether to make a new "

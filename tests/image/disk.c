@@ -471,6 +471,10 @@ Test(disk, key_file_has_32_bytes_that_are_not_for_all)
 	cr_assert_eq(why.code, EXIT_DENIED);
 	cr_assert_eq(key_file_read(&(struct mac_key){ 0 }, "none", &why),
 		     -ENOENT);
+	cr_assert_eq(mkfifo("pipe", 0600), 0);
+	cr_assert_eq(key_file_read(&(struct mac_key){ 0 }, "pipe", &why),
+		     -EINVAL);
+	cr_assert_eq(key_file_read(&(struct mac_key){ 0 }, ".", &why), -EINVAL);
 }
 
 /* By Python: hashlib.blake2b(b'tintype layer\n\0\0' + bytes(range(16)),
