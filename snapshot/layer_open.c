@@ -83,7 +83,8 @@ static int read_failed(const char *name, int err, uint64_t offset,
 				"restore it from a copy",
 				"truncated: ends before 0x%llx",
 				(unsigned long long)offset);
-	return fail_set(why, EXIT_FAILED, err, name, NULL, "read at 0x%llx: %s",
+	return fail_set(why, err == -ENOMEM ? EXIT_NO_SPACE : EXIT_FAILED, err,
+			name, NULL, "read at 0x%llx: %s",
 			(unsigned long long)offset, strerror(-err));
 }
 
