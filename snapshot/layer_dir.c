@@ -92,12 +92,33 @@ static int add(struct layer_dir *d, const struct entry *e)
 	return 0;
 }
 
+/* Nothing that a file says of itself: it may be the one that is looked for. */
+static bool says_nothing(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM ||
+	       err == -EIO;
+}
+
+/* What the file says: 1, 0 when it is neither a layer nor a head, or -errno. */
+static int read_entry(int fd, struct entry *e)
+{
+	struct layer_header h;
+	int got = layer_read_header(fd, "", &h, NULL);
+
+	if (!got)
+		got = layer_is_sealed(fd, &h, &e->id);
+	if (got < 0)
+		return says_nothing(got) ? got : 0;
+	e->sealed = got;
+	memcpy(e->uid, h.uid, UID_BYTES);
+	return 1;
+}
+
 /* A file that cannot be read is none that we find; so is what is no layer. */
 static int look_at(struct layer_dir *d, char *name)
 {
 	_cleanup_close_ int fd = open_file(d, name);
 	struct entry e = { .name = name };
-	struct layer_header h;
 	int got;
 
 	if (fd == -EACCES && !d->unreadable &&
@@ -105,14 +126,10 @@ static int look_at(struct layer_dir *d, char *name)
 		d->unreadable = NULL;
 		return -ENOMEM;
 	}
-	if (fd < 0 || layer_read_header(fd, name, &h, NULL))
-		return 0;
-	got = layer_is_sealed(fd, &h, &e.id);
-	if (got < 0)
-		return 0;
-	e.sealed = got;
-	memcpy(e.uid, h.uid, UID_BYTES);
-	return add(d, &e);
+	if (fd < 0)
+		return says_nothing(fd) ? fd : 0;
+	got = read_entry(fd, &e);
+	return got > 0 ? add(d, &e) : got;
 }
 
 static int by_id(const void *a, const void *b)
@@ -164,22 +181,43 @@ static int give(const struct layer_dir *d, const char *name, bool sealed,
 	return 0;
 }
 
+/* By the name that is the id: whether the file says the same, or -errno. */
+static int find_named(const struct layer_dir *d, const struct object_id *id,
+		      const char *name, struct layer_dir_file *f)
+{
+	struct entry e = { .sealed = false };
+	int err = give(d, name, true, f), got;
+
+	if (err)
+		return err;
+	got = read_entry(f->fd, &e);
+	if (got < 0)
+		close(f->fd);
+	return got < 0 ? got : e.sealed && object_id_equal(&e.id, id);
+}
+
 int layer_dir_find_id(struct layer_dir *d, const struct object_id *id,
 		      struct layer_dir_file *f)
 {
-	const struct entry key = { .id = *id }, *e;
+	const struct entry key = { .id = *id }, *e = NULL;
 	char name[ID_TEXT];
-	int err;
+	int got, err;
 
 	object_id_text(name, id);
-	err = give(d, name, true, f);
-	if (err != -ENOENT)
-		return err;
+	got = find_named(d, id, name, f);
+	if (got == 1)
+		return 0;
+	if (got && got != -ENOENT)
+		return got;
 	err = d->scanned ? 0 : scan(d);
-	if (err)
-		return err;
-	e = d->n ? bsearch(&key, d->entry, d->n, sizeof(*e), by_id) : NULL;
-	return e && e->sealed ? give(d, e->name, true, f) : -ENOENT;
+	if (!err && d->n)
+		e = bsearch(&key, d->entry, d->n, sizeof(*e), by_id);
+	/* When there is no other, what has the name is damaged. */
+	if (!err && !(e && e->sealed))
+		return got ? -ENOENT : 0;
+	if (!got)
+		close(f->fd);
+	return err ? err : give(d, e->name, true, f);
 }
 
 int layer_dir_find_uid(struct layer_dir *d, const uint8_t uid[UID_BYTES],

@@ -2,8 +2,9 @@
 /*
  * Finds layers in a directory: by their id, whatever their files are called,
  * and heads by their uid. A file whose name is the id in full is looked for
- * first; only when it is not there all regular files of the directory are
- * looked at, once (16 us each). Symbolic links are not followed.
+ * first; only when it is not there, or says something else, all regular files
+ * of the directory are looked at, once (16 us each). Symbolic links are not
+ * followed.
  *
  * What is found is what the file says; layer_open and head_open judge it.
  *

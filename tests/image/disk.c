@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -440,6 +441,55 @@ Test(disk, layer_dir_follows_no_link_and_opens_no_pipe)
 	cr_assert_eq(layer_dir_find_id(d, &id, &f), 0);
 	cr_assert_str_eq(f.name + 2, name);
 	close(f.fd);
+	layer_dir_close(d);
+}
+
+Test(disk, layer_is_found_behind_another_file_that_has_its_id_as_name)
+{
+	static uint8_t raw[PAGES * PAGE_BYTES];
+	struct layer_dir_file f;
+	struct layer_dir *d;
+	struct disk_view *v;
+	struct object_id id;
+	char name[ID_TEXT];
+
+	write_raw("r", raw, BYTES);
+	import("any name", "r", NULL, 0);
+	v = view_of("any name");
+	id = *layer_id(disk_view_image(v)->layer);
+	disk_view_close(v);
+	object_id_text(name, &id);
+	write_raw(name, raw, BYTES);
+	cr_assert_eq(layer_dir_open(&d, "x", &why), 0);
+	cr_assert_eq(layer_dir_find_id(d, &id, &f), 0);
+	cr_assert_str_eq(f.name, "any name");
+	close(f.fd);
+	layer_dir_close(d);
+	/* When there is no other, that one is to be judged. */
+	cr_assert_eq(unlink("any name"), 0);
+	cr_assert_eq(layer_dir_open(&d, "x", &why), 0);
+	cr_assert_eq(layer_dir_find_id(d, &id, &f), 0);
+	cr_assert_str_eq(f.name, name);
+	close(f.fd);
+	layer_dir_close(d);
+}
+
+Test(disk, layer_is_not_called_missing_when_files_cannot_be_opened)
+{
+	struct object_id id = { { 0 } };
+	struct layer_dir_file f;
+	struct layer_dir *d;
+	struct rlimit limit;
+	int fd;
+
+	write_raw("r", (uint8_t[PAGE_BYTES]){ 0 }, PAGE_BYTES);
+	cr_assert_eq(layer_dir_open(&d, "x", &why), 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	fd = dup(0);
+	limit.rlim_cur = (rlim_t)fd + 1; /* for the directory itself */
+	close(fd);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	cr_assert_eq(layer_dir_find_id(d, &id, &f), -EMFILE);
 	layer_dir_close(d);
 }
 
