@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 
 #include "control.h"
+#include "utf8.h"
 #include "util.h"
 #include "verbs.h"
 
@@ -29,7 +30,7 @@ static int hold_standard_fds(void)
 
 /* What came from elsewhere (a guest's text, a path) cannot steer the
  * terminal, and the message stays on one line. */
-static void clean(char *s)
+void cli_clean(char *s)
 {
 	for (; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)
@@ -58,7 +59,7 @@ void cli_print_fail(const struct fail *why, bool json)
 	snprintf(line, sizeof(line), "%s%s%s%s%s", why->object,
 		 why->object[0] ? ": " : "", why->message,
 		 why->hint[0] ? ": " : "", why->hint);
-	clean(line);
+	cli_clean(line);
 	fprintf(stderr, "tintype: %s\n", line);
 }
 
@@ -162,6 +163,27 @@ int cli_flush(int code, struct fail *why)
 	fail_set(why, errno == ENOSPC ? EXIT_NO_SPACE : EXIT_FAILED, -errno,
 		 "stdout", NULL, "%s", strerror(errno));
 	return (int)why->code;
+}
+
+json_t *cli_json_text(const char *text)
+{
+	_cleanup_free_ char *copy = strdup(text);
+
+	if (!copy)
+		return NULL;
+	utf8_only(copy);
+	return json_string(copy);
+}
+
+void cli_print_line(const char *text)
+{
+	for (; *text; text++) {
+		char c[2] = { *text };
+
+		cli_clean(c);
+		putchar(c[0]);
+	}
+	putchar('\n');
 }
 
 int cli_print_json(json_t *doc, struct fail *why)

@@ -99,6 +99,15 @@ int cli_find_vm(const char *name, struct vm_dir *d, struct fail *why);
 int cli_call_dir(const struct vm_dir *d, const char *verb, json_t **result,
 		 struct fail *why);
 
+/* A string of a document from a text that may be any bytes, such as a path: see
+ * utf8_only. NULL: no memory. */
+json_t *cli_json_text(const char *text);
+
+/* What would steer a terminal becomes a '?'; the text stays on one line. */
+void cli_clean(char *text);
+/* A line on stdout, which is clean. */
+void cli_print_line(const char *text);
+
 /* Prints a document on stdout, and takes the reference. The exit code. */
 int cli_print_json(json_t *doc, struct fail *why);
 

@@ -180,15 +180,15 @@ static int tell_json(const struct benchmark *b, struct fail *why)
 	const uint32_t *ns = b->ns;
 	double s = (double)b->all_ns / 1e9, n = (double)b->reads;
 	json_t *doc = json_pack(
-	    "{s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:I, s:I, s:I}",
-	    "file", b->path, "kind", kind_names[disk_view_kind(b->view)],
-	    "bytes", (json_int_t)disk_view_bytes(b->view), "reads",
-	    (json_int_t)b->reads, "block_bytes", (json_int_t)b->block_bytes,
-	    "sequential", b->sequential, "seed", (json_int_t)b->seed,
-	    "reads_per_s", n / s, "bytes_per_s", n * (double)b->block_bytes / s,
-	    "open_ns", (json_int_t)b->open_ns, "heap_bytes_open",
-	    (json_int_t)b->heap_open, "heap_bytes_read",
-	    (json_int_t)b->heap_read);
+	    "{s:o, s:s, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:I, s:I, s:I}",
+	    "file", cli_json_text(b->path), "kind",
+	    kind_names[disk_view_kind(b->view)], "bytes",
+	    (json_int_t)disk_view_bytes(b->view), "reads", (json_int_t)b->reads,
+	    "block_bytes", (json_int_t)b->block_bytes, "sequential",
+	    b->sequential, "seed", (json_int_t)b->seed, "reads_per_s", n / s,
+	    "bytes_per_s", n * (double)b->block_bytes / s, "open_ns",
+	    (json_int_t)b->open_ns, "heap_bytes_open", (json_int_t)b->heap_open,
+	    "heap_bytes_read", (json_int_t)b->heap_read);
 	json_t *read =
 	    json_pack("{s:I, s:I, s:I, s:I}", "min", (json_int_t)ns[0],
 		      "median", (json_int_t)ns[b->reads / 2], "p99",

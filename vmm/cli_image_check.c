@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `image check`: whether images are whole; all that is damaged is named. */
 #include <errno.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,18 +187,21 @@ static int check_file(struct checking *c, const char *path)
 /* The verdict; damage elsewhere is this image's too. */
 static void tell_image(struct checking *c)
 {
+	char line[PATH_MAX + 64];
 	struct fail why;
 
 	if (c->v.json) {
 		json_array_append_new(c->images,
-				      json_pack("{s:s, s:b, s:O}", "file",
-						c->path, "whole", !c->damaged,
-						"damages", c->damages));
+				      json_pack("{s:o, s:b, s:O}", "file",
+						cli_json_text(c->path), "whole",
+						!c->damaged, "damages",
+						c->damages));
 	} else if (!c->damaged) {
-		printf("%s: whole%s\n", c->path,
-		       options_has(c->v.o, "data")
-			   ? ""
-			   : " (data not read: --data)");
+		snprintf(line, sizeof(line), "%s: whole%s", c->path,
+			 options_has(c->v.o, "data")
+			     ? ""
+			     : " (data not read: --data)");
+		cli_print_line(line);
 	} else if (!c->named) {
 		fail_set(&why, EXIT_INTEGRITY, -EBADMSG, c->path, NULL,
 			 "not whole: needs %s", c->last.object);

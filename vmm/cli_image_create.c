@@ -344,8 +344,8 @@ static int tell(const struct creating *c, struct fail *why)
 	object_id_text(id, &c->id);
 	if (c->v.json)
 		return cli_print_json(
-		    json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}}",
-			      "id", id, "file", c->path, "bytes",
+		    json_pack("{s:s, s:o, s:I, s:I, s:I, s:{s:I, s:I, s:I}}",
+			      "id", id, "file", cli_json_text(c->path), "bytes",
 			      (json_int_t)disk_view_bytes(c->raw), "file_bytes",
 			      (json_int_t)c->file_bytes, "stored_pages",
 			      (json_int_t)n->stored_pages, "pages", "full",

@@ -38,9 +38,9 @@ static int tell(const struct image_verb *v, const char *path, int fd,
 	if (!v->json)
 		return 0;
 	fstat(fd, &st);
-	return cli_print_json(json_pack("{s:s, s:I, s:I}", "file", path,
-					"bytes", (json_int_t)bytes,
-					"allocated_bytes",
+	return cli_print_json(json_pack("{s:o, s:I, s:I}", "file",
+					cli_json_text(path), "bytes",
+					(json_int_t)bytes, "allocated_bytes",
 					(json_int_t)st.st_blocks * 512),
 			      why);
 }

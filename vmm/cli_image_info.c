@@ -26,7 +26,7 @@ static void set_number(json_t *doc, const char *key, uint64_t n)
 
 static void set_text(json_t *doc, const char *key, const char *text)
 {
-	json_object_set_new(doc, key, json_string(text));
+	json_object_set_new(doc, key, cli_json_text(text));
 }
 
 /* Where it was found, and what is wrong if that is so. */

@@ -67,19 +67,21 @@ int cli_progress_begin(struct cli_progress *p, const struct options *o,
 
 static void show(struct cli_progress *p, uint64_t done, uint64_t of)
 {
-	char size[CLI_SIZE_TEXT], words[64] = "...";
+	char size[CLI_SIZE_TEXT], words[64] = "...", what[256];
 
+	snprintf(what, sizeof(what), "%s", p->what);
+	cli_clean(what);
 	cli_size_text(size, of);
 	if (of)
 		snprintf(words, sizeof(words), "%d %% of %s",
 			 (int)((double)done * 100 / (double)of), size);
 	switch (p->mode) {
 	case PROGRESS_AUTO:
-		fprintf(stderr, "\r\033[K%s: %s", p->what, words);
+		fprintf(stderr, "\r\033[K%s: %s", what, words);
 		p->shown = true;
 		break;
 	case PROGRESS_PLAIN:
-		fprintf(stderr, "tintype: %s: %s\n", p->what, words);
+		fprintf(stderr, "tintype: %s: %s\n", what, words);
 		break;
 	case PROGRESS_JSON:
 		fprintf(stderr, "{\"done\":%" PRIu64 ",\"of\":%" PRIu64 "}\n",

@@ -4,25 +4,9 @@
 #include "fail.h"
 
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "utf8.h"
-
-/* A path may be any bytes, and a text may have been cut inside of a character:
- * JSON has no place for either. */
-static void only_utf8(char *text)
-{
-	uint8_t *s = (uint8_t *)text;
-
-	while (*s) {
-		unsigned n = utf8_bytes(s);
-
-		if (n == 0)
-			*s = '?';
-		s += n ? n : 1;
-	}
-}
 
 int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	     const char *hint, const char *fmt, ...)
@@ -37,9 +21,9 @@ int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	va_start(ap, fmt);
 	vsnprintf(f->message, sizeof(f->message), fmt, ap);
 	va_end(ap);
-	only_utf8(f->object);
-	only_utf8(f->message);
-	only_utf8(f->hint);
+	utf8_only(f->object);
+	utf8_only(f->message);
+	utf8_only(f->hint);
 	return err;
 }
 
@@ -52,7 +36,7 @@ void fail_about(struct fail *f, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(f->object, sizeof(f->object), fmt, ap);
 	va_end(ap);
-	only_utf8(f->object);
+	utf8_only(f->object);
 }
 
 const char *fail_code_name(enum exit_code code)

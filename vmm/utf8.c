@@ -27,3 +27,16 @@ unsigned utf8_bytes(const uint8_t *s)
 			return 0;
 	return n;
 }
+
+void utf8_only(char *text)
+{
+	uint8_t *s = (uint8_t *)text;
+
+	while (*s) {
+		unsigned n = utf8_bytes(s);
+
+		if (n == 0)
+			*s = '?';
+		s += n ? n : 1;
+	}
+}

@@ -9,4 +9,9 @@
  * with a NUL, which is a character of one byte. */
 unsigned utf8_bytes(const uint8_t *s);
 
+/* Each byte that is no part of one becomes a '?'. A path may be any bytes, and
+ * a text may have been cut inside of a character: JSON has no place for either.
+ */
+void utf8_only(char *text);
+
 #endif

@@ -781,3 +781,18 @@ no_pread() {
 		"$TINTYPE" image export i.img - > /dev/null || code=$?
 	[ "$code" = 9 ]
 }
+
+@test "image: a name of any bytes gives JSON, and steers no terminal" {
+	odd=$'a\xff\xe2\x82\e[2J\tb'
+	random raw 4096
+	run -0 image create --json raw "$odd"
+	[[ $output == *'"file": "a???\u001B[2J\tb"'* ]]
+	for verb in info check bench; do
+		run -0 --separate-stderr image $verb --json "$odd"
+		[[ $output == *'"file": "a???\u001B[2J\tb"'* ]]
+	done
+	run -0 image export --json "$odd" "$odd.raw"
+	[[ $output == *'"file": "a???\u001B[2J\tb.raw"'* ]]
+	run -0 image check "$odd"
+	[ "$output" = $'a\xff\xe2\x82?[2J?b' ]
+}
