@@ -74,8 +74,12 @@ int file_bytes(int fd, uint64_t *bytes)
 int file_failed(const char *name, int err, const char *verb, struct fail *why)
 {
 	enum exit_code code = EXIT_FAILED;
+	const char *hint = NULL;
 
 	switch (-err) {
+	case EMFILE:
+		hint = "raise the limit with 'ulimit -n'";
+		break;
 	case ENOMEM:
 		return fail_set(why, EXIT_NO_SPACE, err, name, NULL,
 				"out of memory");
@@ -97,6 +101,6 @@ int file_failed(const char *name, int err, const char *verb, struct fail *why)
 		code = EXIT_NOT_FOUND;
 		break;
 	}
-	return fail_set(why, code, err, name, NULL, "%s: %s", verb,
+	return fail_set(why, code, err, name, hint, "%s: %s", verb,
 			strerror(-err));
 }

@@ -796,3 +796,22 @@ no_pread() {
 	run -0 image check "$odd"
 	[ "$output" = $'a\xff\xe2\x82?[2J?b' ]
 }
+
+@test "image: a chain may have as many files as the hard limit allows" {
+	random raw 86016
+	image create raw i0 > /dev/null
+	for n in $(seq 1 20); do
+		head -c 4096 /dev/urandom |
+			dd of=raw bs=4096 seek="$n" conv=notrunc status=none
+		image create raw i$n --parent i$((n - 1)) > /dev/null
+	done
+	image export i20 out
+	cmp raw out
+	(
+		ulimit -S -n 16
+		image compare i20 out
+	)
+	run -1 bash -c "ulimit -n 16; '$TINTYPE' image export i20 other"
+	[[ $output == *": Too many open files: raise the limit with 'ulimit -n'" ]]
+	[ ! -e other ]
+}
