@@ -132,18 +132,25 @@ static struct layer *open_layer(struct checking *c, int fd, const char *path)
 static int check_layer(struct checking *c, int fd, const char *path)
 {
 	struct layer *l = open_layer(c, fd, path);
+	uint64_t n = l ? layer_items(l, SECTION_ROOTS) : 0, bad = 0;
 	struct fail why = { .code = EXIT_OK };
 	struct image img;
 	int err = 0;
 
-	for (uint32_t i = 0; l && i < layer_items(l, SECTION_ROOTS) && !err;
-	     i++) {
-		if (image_open(&img, l, i, &why))
-			tell_damage(c, &why);
-		else
+	for (uint32_t i = 0; i < n && !err; i++) {
+		err = cli_cancelled(path, NULL);
+		if (err)
+			break;
+		if (image_open(&img, l, i, &why) == 0)
 			err = check_image(c, &img);
+		else if (bad++ < MAX_ROOTS)
+			tell_damage(c, &why);
 	}
-	return err;
+	if (err || bad <= MAX_ROOTS)
+		return err;
+	fail_set(&why, EXIT_INTEGRITY, -EBADMSG, path, NULL,
+		 "%" PRIu64 " more roots are damaged", bad - MAX_ROOTS);
+	return tell_damage(c, &why);
 }
 
 /* Its log is checked when it is opened. */

@@ -71,12 +71,15 @@ static int add_head_uid(struct informing *x, json_t *doc, const uint8_t *uid,
 
 static int add_roots(struct informing *x, struct layer *l, struct fail *why)
 {
+	uint64_t n = layer_items(l, SECTION_ROOTS);
 	json_t *roots = json_array();
 	struct layer_root r;
 	int err = 0;
 
+	if (n > MAX_ROOTS)
+		set_number(x->doc, "roots_not_shown", n - MAX_ROOTS);
 	json_object_set_new(x->doc, "roots", roots);
-	for (uint32_t i = 0; i < layer_items(l, SECTION_ROOTS) && !err; i++) {
+	for (uint32_t i = 0; i < MIN(n, MAX_ROOTS) && !err; i++) {
 		err = layer_root(l, i, &r, why);
 		if (!err)
 			json_array_append_new(roots,
@@ -98,7 +101,9 @@ static int add_imports(struct informing *x, struct layer *l, struct fail *why)
 	for (unsigned i = 1; i <= n && !err; i++) {
 		json_t *one = json_object();
 
-		err = layer_import_id(l, i, &id, why);
+		err = cli_cancelled(x->path, why);
+		if (!err)
+			err = layer_import_id(l, i, &id, why);
 		if (!err)
 			err = add_layer_id(x, one, &id, why);
 		json_array_append_new(imports, one);
