@@ -19,13 +19,21 @@
 
 #define CALL_TIMEOUT_MS 5000
 
+static bool stdout_closed;
+
 /* A closed stdin, stdout or stderr must not become the VM's files. */
 static int hold_standard_fds(void)
 {
+	stdout_closed = fcntl(STDOUT_FILENO, F_GETFD) < 0;
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			return -errno;
 	return 0;
+}
+
+bool cli_stdout_closed(void)
+{
+	return stdout_closed;
 }
 
 /* What came from elsewhere (a guest's text, a path) cannot steer the

@@ -117,6 +117,10 @@ void cli_print_tree(const json_t *doc);
 /* Tells a failure on stderr: a line, or a JSON object. */
 void cli_print_fail(const struct fail *why, bool json);
 
+/* Whether there was no stdout to begin with: what is written to it goes to
+ * /dev/null, which is no place for what cannot be had again. */
+bool cli_stdout_closed(void);
+
 /* What is in stdout's buffer gets out, or the verb has failed. */
 int cli_flush(int code, struct fail *why);
 

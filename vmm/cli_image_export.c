@@ -24,6 +24,9 @@ static int to_stdout(struct image_verb *v, const struct disk_view *view,
 		return usage("image export: --json",
 			     "leave it out, or give a file",
 			     "the image itself goes to stdout", why);
+	if (cli_stdout_closed())
+		return fail_set(why, EXIT_FAILED, -EBADF, "stdout",
+				"redirect it, or give a file", "is closed");
 	if (isatty(STDOUT_FILENO))
 		return usage("stdout", "redirect it, or give a file",
 			     "an image is not for a terminal", why);

@@ -815,3 +815,10 @@ no_pread() {
 	[[ $output == *": Too many open files: raise the limit with 'ulimit -n'" ]]
 	[ ! -e other ]
 }
+
+@test "image export: a closed stdout is no place for an image" {
+	random raw 4096
+	image create raw i.img > /dev/null
+	run -1 bash -c "'$TINTYPE' image export i.img - >&-"
+	[[ $output == "tintype: stdout: is closed"* ]]
+}
