@@ -9,8 +9,8 @@
 #include "disk_view.h"
 #include "hash.h"
 
-/* So many of a layer's roots are listed: a damaged one, or one that someone made
- * to hurt, may have millions. */
+/* So many of a layer's roots are listed: a damaged one, or one that someone
+ * made to hurt, may have millions. */
 #define MAX_ROOTS 64
 
 /* All layers of a verb have the same secret. */

@@ -198,11 +198,10 @@ static void tell_image(struct checking *c)
 	struct fail why;
 
 	if (c->v.json) {
-		json_array_append_new(c->images,
-				      json_pack("{s:o, s:b, s:O}", "file",
-						cli_json_text(c->path), "whole",
-						!c->damaged, "damages",
-						c->damages));
+		json_array_append_new(
+		    c->images,
+		    json_pack("{s:o, s:b, s:O}", "file", cli_json_text(c->path),
+			      "whole", !c->damaged, "damages", c->damages));
 	} else if (!c->damaged) {
 		snprintf(line, sizeof(line), "%s: whole%s", c->path,
 			 options_has(c->v.o, "data")

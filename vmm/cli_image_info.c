@@ -257,7 +257,7 @@ static void put_parent(json_t *text, const json_t *import)
 	const char *id = json_string_value(json_object_get(import, "id"));
 
 	json_object_set_new(text, "parent",
-			    file ? json_string(file)
+			    file ? cli_json_text(file)
 				 : json_sprintf("%s (not there)", id));
 }
 

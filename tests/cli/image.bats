@@ -794,7 +794,7 @@ no_pread() {
 	run -0 image export --json "$odd" "$odd.raw"
 	[[ $output == *'"file": "a???\u001B[2J\tb.raw"'* ]]
 	run -0 image check "$odd"
-	[ "$output" = $'a\xff\xe2\x82?[2J?b' ]
+	[ "$output" = $'a\xff\xe2\x82?[2J?b: whole (data not read: --data)' ]
 }
 
 @test "image: a chain may have as many files as the hard limit allows" {
