@@ -257,7 +257,7 @@ static struct io_fate on_call(const struct io_call *c)
 {
 	struct io_fate fate = { 0 };
 
-	if (d->faults && c->kind == IO_WRITE && below(24) == 0)
+	if (d->faults && c->kind == IO_WRITE && below(10) == 0)
 		fate = (struct io_fate){ .err = below(2) ? ENOSPC : EIO,
 					 .effect = below(3) == 0 };
 	else if (c->kind == IO_WRITE && below(8) == 0)
@@ -400,21 +400,27 @@ static int flush_lower(void)
 	return d->heads == 1 || d->sealed ? 0 : head_flush(d->head[0], &why);
 }
 
-/* By steps, with other things between them. */
+static void go_on(void)
+{
+	for (uint64_t i = below(3); i > 0; i--) {
+		if (below(3) == 0)
+			write_some(below(3) == 0);
+		else if (below(2))
+			begin_flight();
+		else
+			end_flight();
+	}
+}
+
+/* By steps, with other things before each sync and after it. */
 static int flush_steps(void)
 {
 	int next = head_flush_step(top(), 0, &why);
 
 	while (next == 1) {
-		for (uint64_t i = below(4); i > 0; i--) {
-			if (below(3) == 0)
-				write_some(below(3) == 0);
-			else if (below(2))
-				begin_flight();
-			else
-				end_flight();
-		}
+		go_on();
 		cr_assert_eq(fdatasync(head_fd(top())), 0);
+		go_on();
 		next = head_flush_step(top(), 0, &why);
 	}
 	return next;
@@ -540,32 +546,42 @@ static void step(void)
 
 /* ---- a run ---- */
 
-/* Fills the log up to some records before it is begun anew, or some records of
- * its first extent. */
-static void age_log(struct head *h)
+/* New records: a write and mostly a zeroing of every other block, or of one. */
+static void add_records(struct head *h, bool many)
 {
-	uint64_t until = below(140), flushes = UINT64_MAX;
-	struct head_counts c;
 	uint8_t data[PAGE_BYTES];
 
-	head_count(h, &c);
-	if (below(3) == 0)
-		until = 4096 - below(60);
-	else if (below(2))
-		flushes = below(3);
-	while (c.log_records < until && flushes-- > 0) {
-		for (uint64_t i = 0; i < d->sectors / 8; i += 2) {
-			fill_page(data, rng(&d->rng));
-			must(head_write(h, i << PAGE_SHIFT, data, PAGE_BYTES,
-					&why));
-			if (below(3))
-				must(head_zero(h, i << PAGE_SHIFT, PAGE_BYTES,
-					       &why));
-			if (until < 4000)
-				break;
-		}
+	for (uint64_t i = 0; i < d->sectors / 8; i += 2) {
+		fill_page(data, rng(&d->rng));
+		must(head_write(h, i << PAGE_SHIFT, data, PAGE_BYTES, &why));
 		must(head_flush(h, &why));
+		if (below(4))
+			must(head_zero(h, i << PAGE_SHIFT, PAGE_BYTES, &why));
+		if (!many)
+			break;
+	}
+	must(head_flush(h, &why));
+}
+
+/* Fills the log: till shortly before it is begun anew, or somewhere about the
+ * end of its first extent, or hardly. */
+static void age_log(struct head *h)
+{
+	uint64_t short_of = below(25), until = below(140);
+	unsigned way = (unsigned)below(4);
+	struct head_counts c;
+
+	/* All blocks are the head's: no more records are allowed for. */
+	for (uint64_t b = 0; way < 2 && b < d->sectors / 8; b++)
+		must(head_write(h, b << PAGE_SHIFT, "x", 1, &why));
+	must(head_flush(h, &why));
+	for (uint64_t n = way == 3 ? below(3) : UINT64_MAX; n > 0; n--) {
 		head_count(h, &c);
+		if (way < 2)
+			until = 4096 + 4 * c.blocks - short_of;
+		if (c.log_records >= until)
+			return;
+		add_records(h, c.log_records + 200 < until);
 	}
 }
 
@@ -592,7 +608,7 @@ static void begin_run(uint64_t seed)
 	struct head_below b;
 
 	d->seed = d->rng = seed;
-	d->sectors = 8 + below(MAX_SECTORS - 8);
+	d->sectors = 8 + below(below(2) ? 60 : MAX_SECTORS - 8);
 	info.bytes = d->sectors * SECTOR_BYTES;
 	make_raw();
 	b = raw_below();
@@ -642,7 +658,7 @@ static void run(uint64_t seed, bool faults)
 
 	d = &disk;
 	begin_run(seed);
-	d->faults = faults && below(2);
+	d->faults = faults;
 	steps = 20 + below(60);
 	io_hook = on_call;
 	while (steps--) {

@@ -108,6 +108,26 @@ Test(head, write_when_rewritten_after_many_flushes_stays_in_place)
 	head_close(h);
 }
 
+Test(head, write_after_a_later_commit_goes_in_place)
+{
+	int fd = make_head(MIB(8));
+	struct head *h = open_head(fd, NULL);
+	struct head_counts c;
+
+	for (uint64_t i = 1; i <= 3; i++) {
+		put_tag(h, i, i);
+		flush(h);
+	}
+	put_tag(h, 1, 11);
+	put_tag(h, 2, 22);
+	head_count(h, &c);
+	cr_assert_eq(c.moved, 0);
+	put_tag(h, 3, 33);
+	head_count(h, &c);
+	cr_assert_eq(c.moved, 1);
+	head_close(h);
+}
+
 Test(head, log_when_a_guest_discards_for_ever_is_begun_anew)
 {
 	int fd = make_head(MIB(64));
