@@ -186,6 +186,26 @@ static void go_on(void)
 	}
 }
 
+/* The process ends here and another one opens the disk, without a power cut:
+ * what was not flushed may be older. */
+static void reopen(void)
+{
+	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
+	struct head_below b = raw_below();
+	bool faults = d->faults;
+
+	while (d->flights)
+		free(d->flight[--d->flights].data);
+	d->faults = false;
+	close_head(0);
+	must(head_open(&d->head[0], d->fd[0], "lower", &b, true, &why));
+	must(
+	    head_read(d->head[0], 0, content, d->sectors * SECTOR_BYTES, &why));
+	expect_allowed(content, "closed and opened");
+	history_write(d->history, 0, d->sectors, content);
+	d->faults = faults;
+}
+
 /* By steps, with other things before each sync and after it. */
 static int flush_steps(void)
 {
@@ -193,6 +213,10 @@ static int flush_steps(void)
 
 	while (next == 1) {
 		go_on();
+		if (d->heads == 1 && below(8) == 0) {
+			reopen();
+			return -EINTR;
+		}
 		cr_assert_eq(fdatasync(head_fd(top())), 0);
 		go_on();
 		next = head_flush_step(top(), 0, &why);
@@ -212,30 +236,9 @@ static void flush_disk(void)
 		err = below(2) ? flush_steps() : head_flush(top(), &why);
 	if (!err)
 		history_flush_ended(d->history);
-	else
+	else if (err != -EINTR) /* which is the end of the process */
 		cr_assert(d->faults, "seed %lu: %s: %s", d->seed, why.object,
 			  why.message);
-}
-
-/* Closed and opened without a crash: what was not flushed may be older. */
-static void reopen(void)
-{
-	static uint8_t content[MAX_SECTORS * SECTOR_BYTES];
-	struct head_below b = raw_below();
-	bool faults = d->faults;
-
-	if (d->heads > 1)
-		return;
-	while (d->flights)
-		end_flight();
-	d->faults = false;
-	close_head(0);
-	must(head_open(&d->head[0], d->fd[0], "lower", &b, true, &why));
-	must(
-	    head_read(d->head[0], 0, content, d->sectors * SECTOR_BYTES, &why));
-	expect_allowed(content, "closed and opened");
-	history_write(d->history, 0, d->sectors, content);
-	d->faults = faults;
 }
 
 static void swap_heads(void)
@@ -310,7 +313,7 @@ static void step(void)
 		end_flight();
 	else if (way < 92)
 		flush_disk();
-	else if (way < 95)
+	else if (way < 95 && d->heads == 1)
 		reopen();
 	else if (way < 98)
 		swap_heads();
@@ -404,7 +407,6 @@ static void begin_run(uint64_t seed)
 static void end_run(void)
 {
 	d->faults = false;
-	flush_disk();
 	swap_heads();
 	flush_disk();
 	seal_lower();
