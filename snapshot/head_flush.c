@@ -253,10 +253,10 @@ static int begin(struct head *h)
 		return 1;
 	}
 	begin_batch(h);
-	if (log_is_long(h)) {
+	if (log_is_long(h) || h->root_unsure) {
 		err = begin_log_anew(h);
 		/* Where there is no room for another, the old one goes on. */
-		if (!err || h->failed)
+		if (!err || h->failed || h->root_unsure)
 			return err ? undo_batch(h, err) : 0;
 	}
 	/* Now: a block that is written again before the log is has another

@@ -73,6 +73,8 @@ struct head {
 	struct slot_run *extents; /* of the log */
 	size_t nextents, extents_room;
 	uint64_t log_records;
+	bool root_unsure; /* the next generation's root may be there: nothing
+			   * is appended before one that surely is */
 
 	uint32_t writing;	/* writes that have begun and not ended */
 	bool unsynced;		/* something was written since the last sync */
@@ -121,8 +123,8 @@ int log_data_sum(int fd, uint32_t slot, uint32_t count, uint64_t *sum);
 /* Appends a batch and its commit, unsynced. After a failure the log goes on
  * where it did before. */
 int log_append(struct head *h, const struct log_record *records, size_t n);
-/* Begins the log anew with one batch, which is the whole map, durable. -errno
- * after the new log root was written leaves it open which log counts. */
+/* Begins the log anew with one batch, which is the whole map, durable. After a
+ * failure the old log goes on, unless the root is unsure or a sync failed. */
 int log_rewrite(struct head *h, const struct log_record *records, size_t n);
 
 /* Replays the log of h->fd into h->map. */

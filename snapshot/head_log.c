@@ -182,6 +182,15 @@ static int write_fresh(struct head *h, struct slot_run *run,
 	return err ? err : head_sync(h);
 }
 
+/* The old log goes on where it was. */
+static int keep_old(struct head *h, const struct log_place *old,
+		    uint64_t records, int err)
+{
+	h->log = *old;
+	h->log_records = records;
+	return err;
+}
+
 int log_rewrite(struct head *h, const struct log_record *records, size_t n)
 {
 	struct log_place old = h->log;
@@ -191,20 +200,25 @@ int log_rewrite(struct head *h, const struct log_record *records, size_t n)
 
 	if (err) {
 		slots_give(h, run.slot, run.count);
-		h->log = old;
-		h->log_records = old_records;
-		return err;
+		return keep_old(h, &old, old_records, err);
 	}
 	err = log_write_root(h->fd, h->generation + 1, &run);
-	if (!err)
-		err = head_sync(h);
+	if (err) {
+		/* Perhaps it was made: the new log stays as it is, unused. */
+		h->root_unsure = true;
+		(void)slot_runs_add(&h->extents, &h->nextents, &h->extents_room,
+				    run.slot, run.count);
+		return keep_old(h, &old, old_records, err);
+	}
+	err = head_sync(h);
 	if (err)
-		return h->failed = err; /* which log counts is not known */
+		return err;
 	for (size_t i = 0; i < h->nextents; i++)
 		slots_give(h, h->extents[i].slot, h->extents[i].count);
 	h->nextents = 0;
 	h->generation++;
 	h->log_records = n + 1;
+	h->root_unsure = false;
 	h->counts.rewritten_logs++;
 	return slot_runs_add(&h->extents, &h->nextents, &h->extents_room,
 			     run.slot, run.count);
