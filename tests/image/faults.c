@@ -233,7 +233,8 @@ static void put_tag(uint64_t block, uint64_t tag)
 		     0, "%s", why.message);
 }
 
-Test(faults, flush_when_there_is_no_room_for_another_log_goes_on_in_the_old_one)
+/* A head whose next flush begins the log anew, if it has something to log. */
+static void make_aged_head(void)
 {
 	struct head_counts c = { 0 };
 
@@ -252,6 +253,13 @@ Test(faults, flush_when_there_is_no_room_for_another_log_goes_on_in_the_old_one)
 		head_count(h, &c);
 	}
 	cr_assert_eq(c.rewritten_logs, 0);
+}
+
+Test(faults, flush_when_there_is_no_room_for_another_log_goes_on_in_the_old_one)
+{
+	struct head_counts c;
+
+	make_aged_head();
 	cr_assert_eq(file_bytes(head_file, &file_end), 0);
 	put_tag(1, 77);
 	io_hook = fail_growth;
@@ -301,4 +309,47 @@ Test(faults, write_after_a_commit_that_failed_and_was_made_hits_no_other_block)
 		  !memcmp(got, two, PAGE_BYTES));
 	head_close(h);
 	close(copy);
+}
+
+static bool root_is_made;
+
+static struct io_fate fail_root(const struct io_call *c)
+{
+	bool root = c->kind == IO_WRITE && c->offset < PAGE_BYTES;
+
+	return (struct io_fate){ .err = root ? EIO : 0,
+				 .effect = root && root_is_made };
+}
+
+static void expect_tag(uint64_t block, uint64_t tag)
+{
+	uint8_t got[PAGE_BYTES], page[PAGE_BYTES];
+
+	fill_page(page, tag);
+	cr_assert_eq(head_read(h, block << PAGE_SHIFT, got, PAGE_BYTES, &why),
+		     0);
+	cr_assert(!memcmp(got, page, PAGE_BYTES), "block %lu", block);
+}
+
+Test(faults, flush_after_a_log_root_could_not_be_written_succeeds)
+{
+	for (unsigned way = 0; way < 2; way++) {
+		root_is_made = way;
+		make_aged_head();
+		put_tag(1, 77);
+		io_hook = fail_root;
+		cr_assert_eq(head_flush(h, &why), -EIO);
+		io_hook = NULL;
+		put_tag(2, 78);
+		cr_assert_eq(head_flush(h, &why), 0, "%s", why.message);
+		put_tag(3, 79);
+		cr_assert_eq(head_flush(h, &why), 0);
+		head_close(h);
+		open_it();
+		expect_tag(1, 77);
+		expect_tag(2, 78);
+		expect_tag(3, 79);
+		head_close(h);
+		close(head_file);
+	}
 }
