@@ -114,13 +114,6 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
-void virtq_unpop(struct virtq_chain *c)
-{
-	state_of(c->q)->last_avail[c->q->index]--;
-	c->q->v->counters.chains--;
-	c->more = false;
-}
-
 static int broken_chain(struct virtq_chain *c, const char *what)
 {
 	c->more = false;

@@ -67,8 +67,6 @@ void virtq_unmap(struct virtq *q);
 
 /* The next chain that the driver offers: 1, 0 none, or -EPROTO broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *c);
-/* The chain popped last is put back: it was not looked into yet. */
-void virtq_unpop(struct virtq_chain *c);
 
 /*
  * The next buffer: 1, 0 at the end, or -EPROTO: the chain is broken, and ended

@@ -38,7 +38,8 @@ struct disk_view {
 
 /* ---- files ---- */
 
-int disk_file_bytes(int fd, uint64_t *bytes)
+/* The length of a file or block device. 0 or -errno. */
+static int file_length(int fd, uint64_t *bytes)
 {
 	off_t end = lseek(fd, 0, SEEK_END);
 
@@ -241,7 +242,7 @@ static int open_raw(struct disk_view *v, const char *path, struct fail *why)
 	v->raw = open_regular(path, why);
 	if (v->raw < 0)
 		return v->raw;
-	err = disk_file_bytes(v->raw, &v->raw_bytes);
+	err = file_length(v->raw, &v->raw_bytes);
 	return err ? file_failed(path, err, "open", why) : 0;
 }
 
@@ -292,7 +293,7 @@ int disk_view_open(struct disk_view **out, const char *path,
 		close(fd);
 	} else {
 		v->raw = fd;
-		err = disk_file_bytes(fd, &v->bytes);
+		err = file_length(fd, &v->bytes);
 		v->raw_bytes = v->bytes;
 		if (err)
 			file_failed(path, err, "open", why);

@@ -24,8 +24,6 @@ int disk_file_open(const char *path, enum disk_kind *kind, struct fail *why);
 /* Tells why a file that was found to be raw is no image, or that it has become
  * one since. Never 0. */
 int disk_file_no_image(int fd, const char *path, struct fail *why);
-/* The length of such a file. 0 or -errno. */
-int disk_file_bytes(int fd, uint64_t *bytes);
 
 struct disk_view;
 

@@ -74,7 +74,8 @@ int slots_take_end(struct head *h, uint32_t count, struct slot_run *run)
 	return 0;
 }
 
-int slots_take(struct head *h, uint32_t max, struct slot_run *run)
+/* At most `max` slots that follow each other. 0, -ENOMEM never, -EFBIG. */
+static int slots_take(struct head *h, uint32_t max, struct slot_run *run)
 {
 	struct slot_run *top;
 

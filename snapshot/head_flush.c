@@ -241,6 +241,19 @@ static int begin_log_anew(struct head *h)
 	return err;
 }
 
+/* The log's part, after the data's sync or, without one, at once. */
+static int write_log(struct head *h)
+{
+	int err = h->batch_moved ? 0 : add_sums(h, &h->records);
+
+	if (!err)
+		err = log_append(h, h->records.v, h->records.n);
+	if (err)
+		return undo_batch(h, err);
+	h->stage = FLUSH_LOG;
+	return 1;
+}
+
 static int begin(struct head *h)
 {
 	int err;
@@ -264,33 +277,17 @@ static int begin(struct head *h)
 	err = records_of_batch(h, &h->records);
 	if (err)
 		return undo_batch(h, err);
+	if (!h->batch_moved)
+		return write_log(h);
 	h->stage = FLUSH_DATA;
-	return 1;
-}
-
-/* The log's part, after the data's sync or, without one, at once. */
-static int write_log(struct head *h)
-{
-	int err = h->batch_moved ? 0 : add_sums(h, &h->records);
-
-	if (!err)
-		err = log_append(h, h->records.v, h->records.n);
-	if (err)
-		return undo_batch(h, err);
-	h->stage = FLUSH_LOG;
 	return 1;
 }
 
 static int step(struct head *h)
 {
-	int next;
-
 	switch (h->stage) {
 	case FLUSH_IDLE:
-		next = begin(h);
-		if (next == 1 && h->stage == FLUSH_DATA && !h->batch_moved)
-			return write_log(h);
-		return next;
+		return begin(h);
 	case FLUSH_DATA:
 		return write_log(h);
 	case FLUSH_LOG:

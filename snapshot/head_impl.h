@@ -100,8 +100,6 @@ void numbers_add(struct numbers *a, uint64_t v);
 int slot_runs_add(struct slot_run **v, size_t *n, size_t *room, uint32_t slot,
 		  uint32_t count);
 
-/* At most `max` slots that follow each other. 0, -ENOMEM never, -EFBIG. */
-int slots_take(struct head *h, uint32_t max, struct slot_run *run);
 /* Exactly that many, from the end. */
 int slots_take_end(struct head *h, uint32_t count, struct slot_run *run);
 /* Losing a free slot for want of memory costs space, no more. */

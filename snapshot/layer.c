@@ -168,8 +168,9 @@ static int meta_page(struct layer *l, uint64_t page, const uint8_t **out,
 	return err;
 }
 
-int layer_meta_copy(struct layer *l, uint64_t offset, void *buf, size_t len,
-		    struct fail *why)
+/* Copies `len` bytes of metadata, checked; the range is within it. */
+static int meta_copy(struct layer *l, uint64_t offset, void *buf, size_t len,
+		     struct fail *why)
 {
 	uint8_t *p = buf;
 
@@ -208,8 +209,8 @@ static int copy_item(struct layer *l, enum section s, uint64_t at, void *item,
 				     "item %llu of %llu",
 				     (unsigned long long)at,
 				     (unsigned long long)l->section[s].count);
-	return layer_meta_copy(l, item_offset(l, s, at), item,
-			       section_item_bytes[s], why);
+	return meta_copy(l, item_offset(l, s, at), item, section_item_bytes[s],
+			 why);
 }
 
 int layer_node(struct layer *l, uint32_t at, unsigned n,

@@ -61,10 +61,6 @@ static inline uint64_t layer_body_bytes(const struct layer *l)
 	return ((uint64_t)l->data_pages << PAGE_SHIFT) + l->meta_bytes;
 }
 
-/* Copies `len` bytes of metadata, checked; the range is within it. */
-int layer_meta_copy(struct layer *l, uint64_t offset, void *buf, size_t len,
-		    struct fail *why);
-
 /* A failure of the file system on the layer's file; returns err. */
 int layer_io_failed(const struct layer *l, int err, const char *verb,
 		    uint64_t offset, struct fail *why);

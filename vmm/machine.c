@@ -14,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/sysinfo.h>
 
 #include "acpi.h"
@@ -22,6 +21,7 @@
 #include "console.h"
 #include "debugexit.h"
 #include "gmem.h"
+#include "hash.h"
 #include "i8042.h"
 #include "kvm.h"
 #include "log.h"
@@ -315,8 +315,8 @@ static void init_devices(struct machine *m)
 {
 	uint8_t id[VMGENID_BYTES];
 
-	/* Of 16 bytes getrandom gives all, unless the pool was never ready. */
-	if (getrandom(id, sizeof(id), 0) != sizeof(id))
+	/* It fails only where the kernel has no getrandom. */
+	if (random_bytes(id, sizeof(id)))
 		abort();
 	uart_init(&m->uart, "uart0", line(m, PLATFORM_UART_GSI),
 		  m->cfg.console);
@@ -359,8 +359,8 @@ static int place_devices(struct machine *m)
 	return 0;
 }
 
-/* Those that the configuration asks for; their windows are in the order in which
- * they stand here. */
+/* Those that the configuration asks for; their windows are in the order in
+ * which they stand here. */
 static int add_virtio(struct machine *m)
 {
 	struct virtio_config v = { .name = "rng0", .ram = &m->ram };
