@@ -20,11 +20,17 @@ static void on_signal(int sig)
 	cancelled = 1;
 }
 
-/* Who ignores a signal wants us to (nohup, a shell's background). */
+/*
+ * Who ignores a signal wants us to (nohup, a shell's background). A second
+ * Ctrl-C ends an impatient user's verb at once; the others may come twice for
+ * one wish: timeout(1) signals its child, and then the group the child is in.
+ */
 static void catch (int sig)
 {
-	struct sigaction old, new = { .sa_handler = on_signal,
-				      .sa_flags = SA_RESTART | SA_RESETHAND };
+	struct sigaction old,
+		new = { .sa_handler = on_signal,
+			.sa_flags = SA_RESTART |
+				    (sig == SIGINT ? SA_RESETHAND : 0) };
 
 	if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 		sigaction(sig, &new, NULL);
