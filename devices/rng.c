@@ -3,6 +3,7 @@
 #include "rng.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -105,23 +106,42 @@ static const struct virtio_class rng_class = {
 	.kick = rng_kick,
 };
 
+static void rng_destroy(struct device *d)
+{
+	struct rng *r = rng_of(virtio_of(d));
+
+	loop_timer_fini(r->loop, &r->refill);
+	device_fini(d);
+	free(r);
+}
+
+static const struct device_counter rng_counters[] = {
+	VIRTIO_COUNTERS(struct rng),
+	DEVICE_COUNTER(struct rng, "bytes", bytes),
+};
+
 static const struct device_ops rng_ops = {
 	VIRTIO_OPS,
 	.type = "rng",
 	.state = &rng_desc,
+	.destroy = rng_destroy,
+	.counter = rng_counters,
+	.ncounters = ARRAY_SIZE(rng_counters),
 };
 
-int rng_init(struct rng *r, const struct rng_config *c)
+struct rng *rng_create(const struct rng_config *c)
 {
-	memset(r, 0, sizeof(*r));
+	struct rng *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
 	r->source_fd = c->source_fd;
 	r->loop = c->loop;
 	r->bytes_left = RNG_PERIOD_BYTES;
 	virtio_init(&r->virtio, &rng_ops, &rng_class, &r->st, &c->virtio);
-	return loop_timer_init(c->loop, &r->refill, on_refill);
-}
-
-void rng_fini(struct rng *r)
-{
-	loop_timer_fini(r->loop, &r->refill);
+	if (loop_timer_init(c->loop, &r->refill, on_refill) < 0) {
+		rng_destroy(&r->virtio.dev);
+		return NULL;
+	}
+	return r;
 }

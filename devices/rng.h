@@ -39,8 +39,7 @@ struct rng_config {
 #define RNG_PERIOD_NS	 UINT64_C(100000000)
 #define RNG_PERIOD_BYTES UINT64_C(6554)
 
-/* 0 or -errno (the timer). rng_fini is allowed after a failure too. */
-int rng_init(struct rng *r, const struct rng_config *c);
-void rng_fini(struct rng *r);
+/* NULL: no memory or timer. device_destroy ends it. */
+struct rng *rng_create(const struct rng_config *c);
 
 #endif

@@ -132,6 +132,14 @@ struct virtio_counters {
 	uint64_t refused; /* writes in the wrong state or of a wrong value */
 };
 
+/* The rows of these, of a device T whose first member is its virtio. */
+#define VIRTIO_COUNTERS(T)                                                     \
+	DEVICE_COUNTER(T, "kicks", virtio.counters.kicks),                     \
+	    DEVICE_COUNTER(T, "interrupts", virtio.counters.interrupts),       \
+	    DEVICE_COUNTER(T, "chains", virtio.counters.chains),               \
+	    DEVICE_COUNTER(T, "broken", virtio.counters.broken),               \
+	    DEVICE_COUNTER(T, "refused", virtio.counters.refused)
+
 struct virtio {
 	struct device dev;
 	const struct virtio_class *class;

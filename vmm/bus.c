@@ -20,6 +20,21 @@ void device_fini(struct device *d)
 	pthread_mutex_destroy(&d->lock);
 }
 
+void device_destroy(struct device *d)
+{
+	if (d->ops->destroy)
+		d->ops->destroy(d);
+	else
+		device_fini(d);
+}
+
+uint64_t device_count(const struct device *d, unsigned counter)
+{
+	return *(
+	    const uint64_t *)(const void *)((const char *)d +
+					    d->ops->counter[counter].offset);
+}
+
 void bus_init(struct bus *b, const char *name)
 {
 	*b = (struct bus){ .name = name };

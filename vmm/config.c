@@ -180,6 +180,23 @@ int config_parse_size(const char *s, uint64_t *bytes)
 	return 0;
 }
 
+char *config_next_part(char **rest)
+{
+	char *part = *rest, *from = part, *to = part;
+
+	*rest = NULL;
+	if (!part)
+		return NULL;
+	for (; *from; *to++ = *from++) {
+		if (*from != ',' || *++from == ',')
+			continue;
+		*rest = from;
+		break;
+	}
+	*to = 0;
+	return part;
+}
+
 static int set_memory_bytes(struct vm_config *c, uint64_t v, struct fail *why)
 {
 	if (v < CONFIG_MIN_MEMORY)
@@ -317,6 +334,8 @@ struct key {
 	/* A new reference; NULL with *none set: leave it out. */
 	json_t *(*print)(const struct vm_config *c, bool *none);
 	void (*set_flag)(struct vm_config *c, bool on);
+	/* An array of strings; `set` adds one, `print` gives all. */
+	bool list;
 };
 
 static json_t *print_string(const char *s, bool *none)
@@ -384,18 +403,29 @@ static json_t *print_rng(const struct vm_config *c, bool *none)
 }
 
 static const struct key keys[] = {
-	{ "name", config_set_name, NULL, print_name, NULL },
-	{ "kernel", config_set_kernel, NULL, print_kernel, NULL },
-	{ "initrd", config_set_initrd, NULL, print_initrd, NULL },
-	{ "cmdline", config_set_cmdline, NULL, print_cmdline, NULL },
-	{ "boot", config_set_boot, NULL, print_boot, NULL },
-	{ "memory", config_set_memory, set_memory_bytes, print_memory, NULL },
-	{ "cpus", config_set_cpus, set_cpu_count, print_cpus, NULL },
-	{ "serial", config_set_serial, NULL, print_serial, NULL },
-	{ "share_console", config_set_share_console, NULL, print_share_console,
-	  NULL },
-	{ "on_reboot", config_set_on_reboot, NULL, print_on_reboot, NULL },
-	{ "rng", NULL, NULL, print_rng, set_rng_flag },
+	{ .name = "name", .set = config_set_name, .print = print_name },
+	{ .name = "kernel", .set = config_set_kernel, .print = print_kernel },
+	{ .name = "initrd", .set = config_set_initrd, .print = print_initrd },
+	{ .name = "cmdline",
+	  .set = config_set_cmdline,
+	  .print = print_cmdline },
+	{ .name = "boot", .set = config_set_boot, .print = print_boot },
+	{ .name = "memory",
+	  .set = config_set_memory,
+	  .set_number = set_memory_bytes,
+	  .print = print_memory },
+	{ .name = "cpus",
+	  .set = config_set_cpus,
+	  .set_number = set_cpu_count,
+	  .print = print_cpus },
+	{ .name = "serial", .set = config_set_serial, .print = print_serial },
+	{ .name = "share_console",
+	  .set = config_set_share_console,
+	  .print = print_share_console },
+	{ .name = "on_reboot",
+	  .set = config_set_on_reboot,
+	  .print = print_on_reboot },
+	{ .name = "rng", .print = print_rng, .set_flag = set_rng_flag },
 };
 
 static const struct key *find_key(const char *name)
@@ -404,6 +434,26 @@ static const struct key *find_key(const char *name)
 		if (!strcmp(keys[i].name, name))
 			return &keys[i];
 	return NULL;
+}
+
+static int set_list(struct vm_config *c, const struct key *k,
+		    const json_t *value, struct fail *why)
+{
+	const json_t *element;
+	size_t i;
+	int err = 0;
+
+	if (!json_is_array(value))
+		return bad(why, "use an array of strings", "wrong type");
+	json_array_foreach(value, i, element)
+	{
+		if (!json_is_string(element))
+			return bad(why, "use strings in it", "wrong type");
+		err = k->set(c, json_string_value(element), why);
+		if (err)
+			break;
+	}
+	return err;
 }
 
 static int set_key(struct vm_config *c, const char *name, const json_t *value,
@@ -422,6 +472,8 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 		k->set_flag(c, json_is_true(value));
 		return 0;
 	}
+	if (k->list)
+		return set_list(c, k, value, why);
 	if (json_is_string(value))
 		return k->set(c, json_string_value(value), why);
 	if (!k->set_number)

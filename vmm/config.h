@@ -87,4 +87,9 @@ int config_parse_count(const char *s, uint64_t *out);
 
 bool config_name_valid(const char *name);
 
+/* The next part of "PART,PART..." (",," is a comma in it), unescaped and cut
+ * off in place; NULL at the end. *rest is where to go on, NULL after the last.
+ */
+char *config_next_part(char **rest);
+
 #endif

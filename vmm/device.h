@@ -10,6 +10,7 @@
 #define TINTYPE_DEVICE_H
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "state.h"
@@ -30,6 +31,17 @@ struct reg {
 
 struct device;
 
+/* A count for people (`inspect`), no part of the state: a uint64_t in the
+ * device, whose struct device is its first member; under its lock. */
+struct device_counter {
+	const char *name;
+	size_t offset;
+};
+#define DEVICE_COUNTER(T, text, member)                                        \
+	{                                                                      \
+		text, offsetof(T, member)                                      \
+	}
+
 struct device_ops {
 	const char *type;
 	const struct state_desc *state;
@@ -47,6 +59,12 @@ struct device_ops {
 	/* Judge the state just loaded and remake the host side from it; -EINVAL
 	 * leaves the device as `reset` would. */
 	int (*restored)(struct device *d);
+	/* Frees a device that was made on the heap, half made ones too; NULL:
+	 * it is part of its maker. Nothing is in flight: quiesced, or never
+	 * run. */
+	void (*destroy)(struct device *d);
+	const struct device_counter *counter;
+	unsigned ncounters;
 };
 
 struct device {
@@ -61,5 +79,7 @@ struct device {
 void device_init(struct device *d, const struct device_ops *ops,
 		 const char *name, void *st);
 void device_fini(struct device *d);
+void device_destroy(struct device *d); /* or only device_fini, see ops */
+uint64_t device_count(const struct device *d, unsigned counter);
 
 #endif

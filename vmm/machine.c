@@ -36,7 +36,7 @@
 #include "virtio_bus.h"
 #include "vmgenid.h"
 
-#define MAX_DEVICES 16
+#define MAX_DEVICES (8 + ACPI_MAX_VIRTIO)
 #define NIRQCHIPS   3 /* two PICs and the IOAPIC */
 
 /* KVM_CAP_X2APIC_API: 32-bit APIC ids, no broadcast quirk */
@@ -70,7 +70,6 @@ struct machine {
 	struct i8042 i8042;
 	struct vmgenid vmgenid;
 	struct virtio_bus virtio;
-	struct rng rng;
 };
 
 /* ---- states ---- */
@@ -345,7 +344,8 @@ static int place_devices(struct machine *m)
 		{ &m->vmgenid.dev, NULL, 0, 0 },
 	};
 
-	static_assert(ARRAY_SIZE(place) <= MAX_DEVICES, "room for all");
+	static_assert(ARRAY_SIZE(place) + ACPI_MAX_VIRTIO <= MAX_DEVICES,
+		      "room for all");
 	for (unsigned i = 0; i < ARRAY_SIZE(place); i++) {
 		int r = 0;
 
@@ -359,24 +359,42 @@ static int place_devices(struct machine *m)
 	return 0;
 }
 
-/* Those that the configuration asks for; their windows are in the order in
- * which they stand here. */
-static int add_virtio(struct machine *m)
+/* The next window, for a device of that name. */
+static int next_window(struct machine *m, const char *name,
+		       struct virtio_config *c)
 {
-	struct virtio_config v = { .name = "rng0", .ram = &m->ram };
-	struct rng_config rng = { .source_fd = m->cfg.rng_fd,
-				  .loop = m->cfg.loop };
+	*c = (struct virtio_config){ .name = name, .ram = &m->ram };
+	return virtio_bus_next(&m->virtio, c);
+}
+
+/* Plugs the device in that was made for it. */
+static int plug(struct machine *m, struct virtio *v)
+{
+	m->device[m->ndevices++] = &v->dev;
+	return virtio_bus_add(&m->virtio, v);
+}
+
+static int add_rng(struct machine *m)
+{
+	struct rng_config c = { .source_fd = m->cfg.rng_fd,
+				.loop = m->cfg.loop };
+	struct rng *rng;
 	int r;
 
 	if (m->cfg.rng_fd < 0)
 		return 0;
-	r = virtio_bus_next(&m->virtio, &v);
+	r = next_window(m, "rng0", &c.virtio);
 	if (r < 0)
 		return r;
-	rng.virtio = v;
-	r = rng_init(&m->rng, &rng);
-	m->device[m->ndevices++] = &m->rng.virtio.dev;
-	return r < 0 ? r : virtio_bus_add(&m->virtio, &m->rng.virtio);
+	rng = rng_create(&c);
+	return rng ? plug(m, &rng->virtio) : -ENOMEM;
+}
+
+/* Those that the configuration asks for; their windows are in the order in
+ * which they stand here. */
+static int add_virtio(struct machine *m)
+{
+	return add_rng(m);
 }
 
 int machine_create(struct machine **out, const struct machine_config *c,
@@ -424,10 +442,8 @@ void machine_destroy(struct machine *m)
 	free(m->vcpu);
 	vcpu_shared_fini(&m->shared);
 	virtio_bus_fini(&m->virtio);
-	if (m->rng.loop)
-		rng_fini(&m->rng);
 	for (unsigned i = 0; i < m->ndevices; i++)
-		device_fini(m->device[i]);
+		device_destroy(m->device[i]);
 	cleanup_close(&m->cfg.rng_fd);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
@@ -584,21 +600,17 @@ void machine_counters(struct machine *m, struct machine_counters *out)
 }
 
 void machine_each_device(struct machine *m,
-			 void (*fn)(void *ctx, const char *name,
-				    const char *type, uint64_t refused,
+			 void (*fn)(void *ctx, const struct device *d,
 				    const char *state),
 			 void *ctx)
 {
-	char text[4096];
+	char text[8192];
 
 	for (unsigned i = 0; i < m->ndevices; i++) {
 		struct device *d = m->device[i];
-		uint64_t refused;
+		_locked_(&d->lock);
 
-		pthread_mutex_lock(&d->lock);
 		state_print(d->ops->state, d->st, text, sizeof(text));
-		refused = d->refused;
-		pthread_mutex_unlock(&d->lock);
-		fn(ctx, d->name, d->ops->type, refused, text);
+		fn(ctx, d, text);
 	}
 }

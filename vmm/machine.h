@@ -36,6 +36,7 @@ enum machine_state {
 };
 
 struct console;
+struct device;
 struct loop;
 struct machine;
 
@@ -46,7 +47,7 @@ struct machine_config {
 	uint64_t region_max; /* 0: no limit; tests want many memory slots */
 	struct loop *loop;
 	struct console *console;
-	int rng_fd; /* /dev/urandom, taken over; -1: no virtio-rng */
+	int rng_fd;	      /* /dev/urandom, taken over; -1: no virtio-rng */
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */
@@ -95,11 +96,10 @@ struct machine_counters {
 };
 void machine_counters(struct machine *m, struct machine_counters *out);
 
-/* Calls `fn` with the name, type and printed state ("name=0x..\n" lines) of
- * each device. Any state. */
+/* Calls `fn` for each device, its lock held, with its printed state
+ * ("name=0x..\n" lines). Any state. */
 void machine_each_device(struct machine *m,
-			 void (*fn)(void *ctx, const char *name,
-				    const char *type, uint64_t refused,
+			 void (*fn)(void *ctx, const struct device *d,
 				    const char *state),
 			 void *ctx);
 

@@ -21,6 +21,7 @@
 #include "console.h"
 #include "control.h"
 #include "demo_guest.h"
+#include "device.h"
 #include "footprint.h"
 #include "log.h"
 #include "loop.h"
@@ -251,12 +252,18 @@ static int op_status(void *ctx, json_t *args, json_t **result, struct fail *why)
 	return *result ? 0 : -ENOMEM;
 }
 
-static void add_device(void *ctx, const char *name, const char *type,
-		       uint64_t refused, const char *state)
+static void add_device(void *ctx, const struct device *d, const char *state)
 {
+	json_t *counters = json_object();
+
+	for (unsigned i = 0; i < d->ops->ncounters; i++)
+		json_object_set_new(
+		    counters, d->ops->counter[i].name,
+		    json_integer((json_int_t)device_count(d, i)));
 	json_array_append_new(
-	    ctx, json_pack("{s:s, s:s, s:I, s:s}", "name", name, "type", type,
-			   "refused", (json_int_t)refused, "state", state));
+	    ctx, json_pack("{s:s, s:s, s:I, s:o, s:s}", "name", d->name, "type",
+			   d->ops->type, "refused", (json_int_t)d->refused,
+			   "counters", counters, "state", state));
 }
 
 static int op_inspect(void *ctx, json_t *args, json_t **result,
@@ -426,11 +433,11 @@ static int create_console(struct vm *vm, struct fail *why)
 /* From here on: no fd but these, no file, no privilege. */
 static int confine_process(const struct vm_files *f, struct fail *why)
 {
-	const int keep[] = { f->kvm,	 f->kernel,	f->initrd,	f->rng,
-			     f->in,	 f->out,	f->log,
-			     f->control, f->console[0], f->console[1],
-			     f->status,	 f->started,	f->ready,
-			     f->lock };
+	const int keep[] = { f->kvm,	    f->kernel,	f->initrd,
+			     f->rng,	    f->in,	f->out,
+			     f->log,	    f->control, f->console[0],
+			     f->console[1], f->status,	f->started,
+			     f->ready,	    f->lock };
 	int r = sandbox_close_others(keep, ARRAY_SIZE(keep));
 
 	if (r < 0)

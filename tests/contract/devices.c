@@ -35,7 +35,7 @@ struct rig {
 	struct i8042 i8042;
 	struct power power;
 	struct pvpanic pvpanic;
-	struct rng rng;
+	struct rng *rng;
 	struct uart uart;
 	struct vmgenid vmgenid;
 };
@@ -50,9 +50,9 @@ static void poke_power(struct rig *r, uint64_t random)
 
 static void poke_rng(struct rig *r, uint64_t random)
 {
-	_locked_(&r->rng.virtio.dev.lock);
+	_locked_(&r->rng->virtio.dev.lock);
 
-	virtio_kicked(&r->rng.virtio);
+	virtio_kicked(&r->rng->virtio);
 }
 
 static void poke_uart(struct rig *r, uint64_t random)
@@ -73,18 +73,21 @@ static void poke_vmgenid(struct rig *r, uint64_t random)
 
 /* What the host may do to it besides; bytes 0: it has no registers. */
 struct row {
-	size_t offset; /* of its struct device in the rig */
+	size_t
+	    offset; /* of its struct device, or a pointer to it, in the rig */
+	bool pointer;
 	uint64_t base, bytes;
 	void (*poke)(struct rig *r, uint64_t random);
 };
 
-#define DEVICE(m) offsetof(struct rig, m.dev)
+#define DEVICE(m)  offsetof(struct rig, m.dev), false
+#define CREATED(m) offsetof(struct rig, m), true
 static const struct row table[] = {
 	{ DEVICE(debugexit), 0x0000, 4, NULL },
 	{ DEVICE(i8042), 0x1000, 1, NULL },
 	{ DEVICE(power), 0x2000, 16, poke_power },
 	{ DEVICE(pvpanic), 0x3000, 1, NULL },
-	{ DEVICE(rng.virtio), 0x5000, 0x1000, poke_rng },
+	{ CREATED(rng), 0x5000, 0x1000, poke_rng },
 	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
 	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
 };
@@ -97,7 +100,9 @@ static void ignore_event(struct guest_events *e, enum guest_event what,
 
 static struct device *device(struct rig *r, unsigned i)
 {
-	return (struct device *)(void *)((char *)r + table[i].offset);
+	void *at = (char *)r + table[i].offset;
+
+	return table[i].pointer ? *(struct device **)at : at;
 }
 
 static struct irq no_irq(void)
@@ -125,14 +130,13 @@ static void build(struct rig *r)
 	power_init(&r->power, "power0", no_irq(), &r->events);
 	pvpanic_init(&r->pvpanic, "pvpanic0", &r->events);
 	r->random_fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-	cr_assert_eq(
-	    rng_init(&r->rng, &(struct rng_config){ .virtio = { .name = "rng0",
-								.ram = &r->ram,
-								.irq = no_irq(),
-								.kick_fd = -1 },
-						    .source_fd = r->random_fd,
-						    .loop = &r->loop }),
-	    0);
+	r->rng = rng_create(&(struct rng_config){ .virtio = { .name = "rng0",
+							      .ram = &r->ram,
+							      .irq = no_irq(),
+							      .kick_fd = -1 },
+						  .source_fd = r->random_fd,
+						  .loop = &r->loop });
+	cr_assert_not_null(r->rng);
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
 	bus_init(&r->bus, "contract");
@@ -146,8 +150,7 @@ static void build(struct rig *r)
 static void tear_down(struct rig *r)
 {
 	for (unsigned i = 0; i < NDEVICES; i++)
-		device_fini(device(r, i));
-	rng_fini(&r->rng);
+		device_destroy(device(r, i));
 	close(r->random_fd);
 	console_destroy(r->con);
 	loop_fini(&r->loop);

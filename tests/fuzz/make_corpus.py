@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds of the targets layer and patch: good inputs, and bad ones of
-each kind that docs/image-format.md wants refused.
+each kind that docs/image-format.md wants refused; and of virtio devices: what a
+driver does, and what it must not do (ring.c has the steps).
 
   tests/fuzz/make_corpus.py [DIRECTORY]
 
@@ -286,10 +287,67 @@ def patches():
         yield f"encode-last-{flags}", bytes([3, flags, 0, 1]) + bytes(range(99))
 
 
+REGISTER, MEMORY, DESCRIPTOR, OFFER, KICK, SET_UP, PAUSE, HOST = range(8)
+NEXT, WRITE, INDIRECT = 1, 2, 4
+DATA = 0xA000
+
+
+def step(kind, a=0, b=0, c=0, queue=0):
+    return struct.pack("<BBHI", kind | queue << 4, a, b, c)
+
+
+def set_up(order=6, event_idx=False, features=0):
+    """Rings of 2**order entries; INDIRECT_DESC is always taken."""
+    return step(SET_UP, order, 1 | event_idx << 1, features)
+
+
+def descriptor(index, size, flags, at=DATA, following=0, queue=0):
+    return step(DESCRIPTOR, index, flags << 12 | size, following << 24 | at,
+                queue)
+
+
+def offer(head=0, more=0, queue=0):
+    return step(OFFER, more, head, queue=queue) + step(KICK, queue=queue)
+
+
+def write(offset, value):
+    return step(REGISTER, 0, offset, value)
+
+
+def ring_seeds(queue=0):
+    """For any device: one buffer that it may write to, and broken rings."""
+    def case(*steps, order=6):
+        return set_up(order) + b"".join(steps)
+
+    def desc(*args, **more):
+        return descriptor(*args, queue=queue, **more)
+
+    table = b"".join(step(MEMORY, 0, DATA + i, value) for i, value in
+                     ((0, DATA + 256), (8, 16), (12, WRITE)))
+    ask = offer(queue=queue)
+    yield "fill", case(desc(0, 64, WRITE), ask, step(HOST), ask, step(PAUSE))
+    yield "kick-late", case(desc(0, 64, WRITE), step(OFFER, queue=queue),
+                            step(PAUSE), step(HOST))
+    yield "head", case(offer(99, queue=queue), order=3)
+    yield "jump", case(offer(0, 40, queue=queue), order=3)
+    yield "indirect", case(table, desc(0, 16, INDIRECT), ask)
+    yield "indirect-odd", case(table, desc(0, 15, INDIRECT), ask)
+    yield "loop", case(desc(0, 8, WRITE | NEXT, following=1),
+                       desc(1, 8, WRITE | NEXT), ask)
+    yield "outside", case(desc(0, 0xFFF, WRITE, at=0xFFFF8), ask)
+    yield "readable", case(desc(0, 8, 0), ask)
+    yield "empty", case(desc(0, 0, WRITE), ask)
+    yield "registers", b"".join(write(*r) for r in (
+        (0x70, 1), (0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x30, 0),
+        (0x38, 8), (0x80, 0x1000), (0x90, 0x2000), (0xA0, 0x3000), (0x44, 1),
+        (0x70, 15), (0x38, 64), (0x80, 0), (0x50, 0), (0x64, 3), (0x70, 0)))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
-    seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches())}
+    seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches()),
+             "rng": list(ring_seeds())}
     for target, made in seeds.items():
         os.makedirs(os.path.join(top, target), exist_ok=True)
         for name, data in made:

@@ -29,6 +29,31 @@ static int from(const char *text)
 	return config_from_text(&c, text, strlen(text), &why);
 }
 
+static void parts_of(const char *text, const char *want)
+{
+	char copy[64], out[64] = "", *rest = copy, *part;
+
+	strcpy(copy, text);
+	while ((part = config_next_part(&rest))) {
+		strcat(out, "[");
+		strcat(out, part);
+		strcat(out, "]");
+	}
+	cr_assert_str_eq(out, want);
+}
+
+Test(config, parts_are_split_at_commas_and_two_commas_are_one)
+{
+	parts_of("", "[]");
+	parts_of("a", "[a]");
+	parts_of("a,b=c,d", "[a][b=c][d]");
+	parts_of("a,", "[a][]");
+	parts_of(",", "[][]");
+	parts_of("a,,b,c", "[a,b][c]");
+	parts_of("a,,", "[a,]");
+	parts_of("a,,,b", "[a,][b]");
+}
+
 Test(config, init_when_nothing_is_said_has_the_defaults)
 {
 	cr_assert_eq(c.memory_bytes, MIB(512));
