@@ -165,6 +165,36 @@ int gmem_fill(struct gmem *m, gpa_t a, uint8_t byte, size_t len)
 	return 0;
 }
 
+/*
+ * Empties a stretch of RAM space; what is behind it decides how. Today all of
+ * RAM is anonymous. Where a private mapping of a file is (a restored VM),
+ * MADV_DONTNEED would bring the file's bytes back: there it has to be
+ * map_zeroed over it, and MADV_DONTDUMP, as gmem_clear does.
+ */
+static int empty(struct gmem *m, uint64_t offset, uint64_t len)
+{
+	return madvise(m->base + offset, len, MADV_DONTNEED) ? -errno : 0;
+}
+
+int gmem_discard(struct gmem *m, gpa_t a, uint64_t len)
+{
+	int64_t at;
+	int err;
+
+	if (a.v % PAGE_BYTES || len % PAGE_BYTES)
+		return -EINVAL;
+	at = len ? offset_of(m, a, len) : 0;
+	if (at < 0)
+		return -EFAULT;
+	if (!len)
+		return 0;
+	err = empty(m, (uint64_t)at, len);
+	/* After it, and also when it failed half way: KVM's log sees none of
+	 * this. */
+	mark(m, (uint64_t)at, len);
+	return err;
+}
+
 void *gmem_borrow(struct gmem *m, gpa_t a, size_t len)
 {
 	int64_t at = len ? offset_of(m, a, len) : -1;

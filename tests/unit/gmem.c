@@ -2,6 +2,7 @@
 /* Guest RAM: layout around the gap, bounds by subtraction, dirty marks. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "gmem.h"
 #include "platform.h"
@@ -115,5 +116,92 @@ Test(gmem, clear_zeroes_and_marks_all)
 	cr_assert_eq(v, 0);
 	cr_assert_eq(gmem_take_marks(&m, 0), ~UINT64_C(0));
 	cr_assert_eq(gmem_take_marks(&m, 7), ~UINT64_C(0));
+	gmem_fini(&m);
+}
+
+/* ---- discarded pages ---- */
+
+static unsigned resident(struct gmem *m, uint64_t gpa, uint64_t pages)
+{
+	void *at = gmem_borrow(m, GPA(gpa), pages * PAGE_BYTES);
+	unsigned char in[2048];
+	unsigned n = 0;
+
+	cr_assert_leq(pages, sizeof(in));
+	cr_assert_eq(mincore(at, pages * PAGE_BYTES, in), 0);
+	for (uint64_t i = 0; i < pages; i++)
+		n += in[i] & 1;
+	return n;
+}
+
+static bool all_are(struct gmem *m, uint64_t gpa, uint64_t len, uint8_t byte)
+{
+	const uint8_t *p = gmem_borrow(m, GPA(gpa), len);
+
+	for (uint64_t i = 0; i < len; i++)
+		if (p[i] != byte)
+			return false;
+	return true;
+}
+
+static void take_all_marks(struct gmem *m)
+{
+	for (uint64_t w = 0; w < m->bytes / PAGE_BYTES / 64; w++)
+		gmem_take_marks(m, w);
+}
+
+Test(gmem, discarded_pages_hold_no_memory_read_zero_and_are_marked)
+{
+	struct gmem m = make(MIB(2), 0);
+
+	cr_assert_eq(gmem_fill(&m, GPA(0), 7, MIB(2)), 0);
+	take_all_marks(&m);
+	cr_assert_eq(resident(&m, 0, 512), 512);
+	cr_assert_eq(gmem_discard(&m, GPA(PAGE_BYTES), 3 * PAGE_BYTES), 0);
+	cr_assert_eq(resident(&m, PAGE_BYTES, 3), 0);
+	cr_assert_eq(resident(&m, 0, 512), 509);
+	cr_assert_eq(gmem_take_marks(&m, 0), 0xe);
+	cr_assert(all_are(&m, 0, PAGE_BYTES, 7));
+	cr_assert(all_are(&m, PAGE_BYTES, 3 * PAGE_BYTES, 0));
+	cr_assert(all_are(&m, 4 * PAGE_BYTES, PAGE_BYTES, 7));
+	gmem_fini(&m);
+}
+
+/* A page in the middle of a huge one: its neighbours stay as they were. */
+Test(gmem, discard_in_a_huge_page_leaves_the_rest)
+{
+	struct gmem m = make(MIB(6), 0);
+	uint8_t *base = gmem_borrow(&m, GPA(0), MIB(6));
+	uint64_t first = -(uintptr_t)base & (MIB(2) - 1);
+
+	if (madvise(base, MIB(6), MADV_HUGEPAGE))
+		cr_skip_test("no transparent huge pages here");
+	cr_assert_eq(gmem_fill(&m, GPA(0), 7, MIB(6)), 0);
+	cr_assert_eq(gmem_discard(&m, GPA(first + 5 * PAGE_BYTES), PAGE_BYTES),
+		     0);
+	cr_assert_eq(resident(&m, first, 512), 511);
+	cr_assert(all_are(&m, 0, first + 5 * PAGE_BYTES, 7));
+	cr_assert(all_are(&m, first + 5 * PAGE_BYTES, PAGE_BYTES, 0));
+	cr_assert(all_are(&m, first + 6 * PAGE_BYTES, MIB(2), 7));
+	gmem_fini(&m);
+}
+
+Test(gmem, discard_of_part_pages_or_outside_ram_does_nothing)
+{
+	struct gmem m = make(GIB(4), 0);
+
+	cr_assert_eq(gmem_fill(&m, GPA(0), 7, 2 * PAGE_BYTES), 0);
+	take_all_marks(&m);
+	cr_assert_eq(gmem_discard(&m, GPA(1), PAGE_BYTES), -EINVAL);
+	cr_assert_eq(gmem_discard(&m, GPA(0), PAGE_BYTES + 1), -EINVAL);
+	cr_assert_eq(gmem_discard(&m, GPA(PLATFORM_GAP_START), PAGE_BYTES),
+		     -EFAULT);
+	cr_assert_eq(gmem_discard(&m, GPA(PLATFORM_GAP_START - PAGE_BYTES),
+				  2 * PAGE_BYTES),
+		     -EFAULT);
+	cr_assert_eq(gmem_discard(&m, GPA(0), -(uint64_t)PAGE_BYTES), -EFAULT);
+	cr_assert_eq(gmem_discard(&m, GPA(0), 0), 0);
+	cr_assert(all_are(&m, 0, 2 * PAGE_BYTES, 7));
+	cr_assert_eq(gmem_take_marks(&m, 0), 0);
 	gmem_fini(&m);
 }
