@@ -139,6 +139,13 @@ static void notify(struct virtio *v, uint64_t queue)
 			  strerror(errno));
 }
 
+void virtio_config_changed(struct virtio *v)
+{
+	v->st->config_generation++;
+	if (is_live(v))
+		virtio_raise(v, VIRTIO_INT_CONFIG);
+}
+
 /* ---- reset ---- */
 
 void virtio_reset(struct device *d)
@@ -152,6 +159,8 @@ void virtio_reset(struct device *d)
 	memset(v->st, 0, d->ops->state->size);
 	for (unsigned i = 0; i < v->class->nqueues; i++)
 		v->st->size[i] = v->class->queue_max;
+	if (v->class->fresh)
+		v->class->fresh(v);
 }
 
 /* ---- writes ---- */
@@ -406,6 +415,8 @@ void virtio_resume(struct device *d)
 	uint64_t one = 1;
 
 	v->quiet = false;
+	if (v->class->resume)
+		v->class->resume(v);
 	/* A kick may have come meanwhile, or been in the eventfd when the state
 	 * was saved: that is in no state, so every queue is looked at. */
 	if (!is_live(v))
@@ -464,7 +475,7 @@ int virtio_restored(struct device *d)
 
 	for (unsigned i = 0; i < v->class->nqueues; i++)
 		virtq_unmap(&v->q[i]);
-	if (state_fits(v))
+	if (state_fits(v) && (!v->class->fits || v->class->fits(v)))
 		return 0;
 	virtio_reset(d);
 	return -EINVAL;

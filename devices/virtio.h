@@ -117,8 +117,17 @@ struct virtio_class {
 	/* The driver, or the machine, resets it: what is on its way is
 	 * forgotten. NULL: nothing to do. */
 	void (*reset)(struct virtio *v);
+	/* After a reset, the state all zero: what of it is the host's (a size,
+	 * an address) is written again. NULL: nothing is. */
+	void (*fresh)(struct virtio *v);
+	/* Is the device's own part of a state just loaded one that writes could
+	 * have made? Then the host's side follows it. NULL: any is. */
+	bool (*fits)(struct virtio *v);
 	/* Finishes what is on its way. NULL: never anything is. */
 	int (*drain)(struct virtio *v);
+	/* The machine runs again, whether the driver is there or not; kicks
+	 * follow. NULL: nothing to do. */
+	void (*resume)(struct virtio *v);
 	/* Device configuration, `off` and `off + len` within config_bytes. */
 	uint32_t config_bytes;
 	uint64_t (*config_read)(struct virtio *v, uint64_t off, unsigned len);
@@ -174,6 +183,8 @@ int virtio_broken(struct virtio *v, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 void virtio_raise(struct virtio *v, uint32_t bit);
+/* The host has changed the device's configuration: tells the driver. */
+void virtio_config_changed(struct virtio *v);
 bool virtio_has(const struct virtio *v, uint64_t feature);
 
 /* ---- the device contract, for VIRTIO_OPS ---- */

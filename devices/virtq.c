@@ -114,6 +114,17 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
+void virtq_put_back(struct virtq_chain *c)
+{
+	struct virtq *q = c->q;
+
+	/* Reset meanwhile, which has forgotten it. */
+	if (!q->desc)
+		return;
+	--state_of(q)->last_avail[q->index];
+	q->v->counters.chains--;
+}
+
 static int broken_chain(struct virtq_chain *c, const char *what)
 {
 	c->more = false;

@@ -68,6 +68,10 @@ void virtq_unmap(struct virtq *q);
 /* The next chain that the driver offers: 1, 0 none, or -EPROTO broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *c);
 
+/* Puts the chain popped last back, of which nothing was written: it will be
+ * popped again, from its beginning. */
+void virtq_put_back(struct virtq_chain *c);
+
 /*
  * The next buffer: 1, 0 at the end, or -EPROTO: the chain is broken, and ended
  * for good. At most as many steps as the queue has entries, one level of
