@@ -61,7 +61,7 @@ static_assert(offsetof(struct virtio, dev) == 0, "virtio_of");
 
 static uint64_t offered(const struct virtio *v)
 {
-	return v->class->features | OWN_FEATURES;
+	return v->features | OWN_FEATURES;
 }
 
 bool virtio_has(const struct virtio *v, uint64_t feature)
@@ -107,10 +107,15 @@ static void refuse(struct virtio *v, uint64_t off, uint64_t value,
 
 /* ---- kicks ---- */
 
-static bool is_live(const struct virtio *v)
+bool virtio_is_live(const struct virtio *v)
 {
 	return (v->st->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) ==
 	       VIRTIO_DRIVER_OK;
+}
+
+bool virtio_may_pop(const struct virtio *v)
+{
+	return !v->quiet && !v->resetting && virtio_is_live(v);
 }
 
 void virtio_kicked(struct virtio *v)
@@ -118,7 +123,7 @@ void virtio_kicked(struct virtio *v)
 	if (v->quiet)
 		return;
 	v->counters.kicks++;
-	for (unsigned i = 0; i < v->class->nqueues && is_live(v); i++)
+	for (unsigned i = 0; i < v->class->nqueues && virtio_may_pop(v); i++)
 		if (v->q[i].desc)
 			v->class->kick(v, i);
 }
@@ -142,7 +147,7 @@ static void notify(struct virtio *v, uint64_t queue)
 void virtio_config_changed(struct virtio *v)
 {
 	v->st->config_generation++;
-	if (is_live(v))
+	if (virtio_is_live(v))
 		virtio_raise(v, VIRTIO_INT_CONFIG);
 }
 
@@ -152,10 +157,14 @@ void virtio_reset(struct device *d)
 {
 	struct virtio *v = virtio_of(d);
 
-	for (unsigned i = 0; i < v->class->nqueues; i++)
-		virtq_unmap(&v->q[i]);
+	/* While it waits there, the status is what it was: no other vCPU can
+	 * set up anything, and what one writes besides is lost here. */
+	v->resetting++;
 	if (v->class->reset)
 		v->class->reset(v);
+	v->resetting--;
+	for (unsigned i = 0; i < v->class->nqueues; i++)
+		virtq_unmap(&v->q[i]);
 	memset(v->st, 0, d->ops->state->size);
 	for (unsigned i = 0; i < v->class->nqueues; i++)
 		v->st->size[i] = v->class->queue_max;
@@ -419,7 +428,7 @@ void virtio_resume(struct device *d)
 		v->class->resume(v);
 	/* A kick may have come meanwhile, or been in the eventfd when the state
 	 * was saved: that is in no state, so every queue is looked at. */
-	if (!is_live(v))
+	if (!virtio_is_live(v))
 		return;
 	if (v->kick_fd < 0)
 		virtio_kicked(v);
@@ -487,6 +496,7 @@ void virtio_init(struct virtio *v, const struct device_ops *ops,
 {
 	*v = (struct virtio){
 		.class = class,
+		.features = class->features,
 		.st = st,
 		.ram = c->ram,
 		.irq = c->irq,

@@ -110,12 +110,17 @@ struct virtio_class {
 	uint32_t id; /* virtio 1.2, 5 */
 	unsigned nqueues;
 	uint16_t queue_max;
-	uint64_t features; /* beyond those that virtio.c offers itself */
+	/* Beyond those that virtio.c offers itself; v->features, from here, is
+	 * the device's own to shape while it is made. */
+	uint64_t features;
 	/* The driver has kicked the queue, or may have: pop until it is empty.
 	 * The queue is ready, DRIVER_OK. I/O thread. */
 	void (*kick)(struct virtio *v, unsigned queue);
-	/* The driver, or the machine, resets it: what is on its way is
-	 * forgotten. NULL: nothing to do. */
+	/* The driver, or the machine, resets it. The rings are still there;
+	 * once this returns, nothing is on its way, because the buffers are
+	 * the driver's again. It may wait, without the lock: nothing is popped
+	 * then. A vCPU's thread, or the I/O thread. NULL: nothing ever is on
+	 * its way. */
 	void (*reset)(struct virtio *v);
 	/* After a reset, the state all zero: what of it is the host's (a size,
 	 * an address) is written again. NULL: nothing is. */
@@ -157,7 +162,9 @@ struct virtio {
 	struct irq irq;
 	int kick_fd; /* -1: kicks are handled by who writes the register */
 	struct virtq q[VIRTIO_MAX_QUEUES];
-	bool quiet; /* quiesced: nothing is popped; resume looks again */
+	uint64_t features; /* offered, see class */
+	bool quiet;	   /* quiesced: nothing is popped; resume looks again */
+	unsigned resetting; /* threads that wait in class->reset */
 	struct virtio_counters counters;
 	struct log_limit mistakes;
 };
@@ -185,6 +192,10 @@ int virtio_broken(struct virtio *v, const char *fmt, ...)
 void virtio_raise(struct virtio *v, uint32_t bit);
 /* The host has changed the device's configuration: tells the driver. */
 void virtio_config_changed(struct virtio *v);
+/* The driver uses it, and has not broken it. */
+bool virtio_is_live(const struct virtio *v);
+/* And no reset or pause is going on: queues may be popped. */
+bool virtio_may_pop(const struct virtio *v);
 bool virtio_has(const struct virtio *v, uint64_t feature);
 
 /* ---- the device contract, for VIRTIO_OPS ---- */

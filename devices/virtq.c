@@ -114,15 +114,13 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
-void virtq_put_back(struct virtq_chain *c)
+void virtq_unpop(struct virtq *q, unsigned n)
 {
-	struct virtq *q = c->q;
-
-	/* Reset meanwhile, which has forgotten it. */
+	/* Reset meanwhile, which has forgotten them. */
 	if (!q->desc)
 		return;
-	--state_of(q)->last_avail[q->index];
-	q->v->counters.chains--;
+	state_of(q)->last_avail[q->index] -= (uint16_t)n;
+	q->v->counters.chains -= n;
 }
 
 static int broken_chain(struct virtq_chain *c, const char *what)
@@ -194,6 +192,15 @@ int virtq_next(struct virtq_chain *c, struct virtq_desc *d)
 		return 1; /* legal, wherever it points */
 	d->data = gmem_borrow(c->q->v->ram, d->gpa, d->len);
 	return d->data ? 1 : broken_chain(c, "a buffer outside RAM");
+}
+
+int virtq_rest(struct virtq_chain *c, struct virtq_desc *d)
+{
+	if (!c->part.len)
+		return virtq_next(c, d);
+	*d = c->part;
+	c->part.len = 0;
+	return 1;
 }
 
 void virtq_wrote(struct virtq_chain *c, const struct virtq_desc *d,
@@ -292,11 +299,17 @@ void virtq_interrupt(struct virtq *q)
 		virtio_raise(q->v, VIRTIO_INT_USED);
 }
 
+/* Of a broken queue nothing is popped: who asks again asks for ever. */
+bool virtq_offers(const struct virtq *q)
+{
+	return q->avail && !(state_of(q)->status & VIRTIO_NEEDS_RESET) &&
+	       load(&q->avail[1]) != state_of(q)->last_avail[q->index];
+}
+
 bool virtq_enable_kicks(struct virtq *q)
 {
 	uint16_t last = state_of(q)->last_avail[q->index];
 
-	/* Of a broken queue nothing is popped: who asks again asks for ever. */
 	if (!q->used || state_of(q)->status & VIRTIO_NEEDS_RESET)
 		return false;
 	if (virtio_has(q->v, VIRTIO_F_EVENT_IDX)) {
@@ -304,5 +317,5 @@ bool virtq_enable_kicks(struct virtq *q)
 		      last);
 		atomic_thread_fence(memory_order_seq_cst);
 	}
-	return load(&q->avail[1]) != last;
+	return virtq_offers(q);
 }

@@ -68,9 +68,8 @@ void virtq_unmap(struct virtq *q);
 /* The next chain that the driver offers: 1, 0 none, or -EPROTO broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *c);
 
-/* Puts the chain popped last back, of which nothing was written: it will be
- * popped again, from its beginning. */
-void virtq_put_back(struct virtq_chain *c);
+/* The last `n` chains popped, none of which was pushed, are offered again. */
+void virtq_unpop(struct virtq *q, unsigned n);
 
 /*
  * The next buffer: 1, 0 at the end, or -EPROTO: the chain is broken, and ended
@@ -78,6 +77,10 @@ void virtq_put_back(struct virtq_chain *c);
  * indirection; what the device reads comes before what it writes.
  */
 int virtq_next(struct virtq_chain *c, struct virtq_desc *d);
+
+/* The same after virtq_read or virtq_write: what these have left of a buffer
+ * comes first. */
+int virtq_rest(struct virtq_chain *c, struct virtq_desc *d);
 
 /* Copies from the readable, to the writable buffers, in order; how much there
  * was, or -EPROTO. What was not read is skipped by the first write. */
@@ -98,5 +101,8 @@ void virtq_interrupt(struct virtq *q);
 /* Asks for a kick when the driver offers more. True: it has done so meanwhile,
  * go on popping. */
 bool virtq_enable_kicks(struct virtq *q);
+
+/* Does the driver offer something that was not popped yet? Asks for no kick. */
+bool virtq_offers(const struct virtq *q);
 
 #endif
