@@ -139,9 +139,6 @@ struct rng *rng_create(const struct rng_config *c)
 	r->loop = c->loop;
 	r->bytes_left = RNG_PERIOD_BYTES;
 	virtio_init(&r->virtio, &rng_ops, &rng_class, &r->st, &c->virtio);
-	if (loop_timer_init(c->loop, &r->refill, on_refill) < 0) {
-		rng_destroy(&r->virtio.dev);
-		return NULL;
-	}
+	loop_timer_init(c->loop, &r->refill, on_refill);
 	return r;
 }

@@ -39,7 +39,7 @@ struct rng_config {
 #define RNG_PERIOD_NS	 UINT64_C(100000000)
 #define RNG_PERIOD_BYTES UINT64_C(6554)
 
-/* NULL: no memory or timer. device_destroy ends it. */
+/* NULL: no memory. device_destroy ends it. */
 struct rng *rng_create(const struct rng_config *c);
 
 #endif

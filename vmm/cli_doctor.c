@@ -9,8 +9,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 
 #include "cli.h"
 #include "kvm.h"
@@ -56,6 +58,18 @@ __attribute__((format(printf, 5, 6))) static void find(struct doctor *d,
 	printf("%-5s %-16s %s\n", verdict_names[verdict], what, text);
 	if (remedy)
 		printf("%-22s -> %s\n", "", remedy);
+}
+
+/* The youngest call that a VM cannot do without: the loop sleeps in it. */
+static void check_kernel(struct doctor *d)
+{
+	struct epoll_event ev;
+	bool old = epoll_pwait2(-1, &ev, 1, NULL, NULL) < 0 && errno == ENOSYS;
+	struct utsname u;
+
+	if (uname(&u) == 0)
+		find(d, old ? BAD : GOOD, "kernel", "boot Linux 5.11 or newer",
+		     "%s %s", u.sysname, u.release);
 }
 
 /* ---- KVM ---- */
@@ -234,8 +248,9 @@ static void check_huge_pages(struct doctor *d)
 }
 
 static void (*const checks[])(struct doctor *d) = {
-	check_kvm,  check_caps,	  check_back_end, check_memory,	    check_home,
-	check_proc, check_limits, check_sandbox,  check_huge_pages,
+	check_kernel,  check_kvm,	 check_caps, check_back_end,
+	check_memory,  check_home,	 check_proc, check_limits,
+	check_sandbox, check_huge_pages,
 };
 
 int cli_doctor(const struct options *o, struct fail *why)

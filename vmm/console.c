@@ -4,8 +4,8 @@
  * console_in.c, what it is sent; console_client.c, those who connect.
  *
  * System calls after creation, on the I/O thread: read, write, poll, accept4,
- * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, timerfd_settime,
- * futex, and ioctl(TCSETS) at the end; on any thread: write, futex.
+ * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, futex,
+ * and ioctl(TCSETS) at the end; on any thread: write, futex.
  */
 #include "console_impl.h"
 

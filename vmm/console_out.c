@@ -275,10 +275,11 @@ void console_sync(struct console *c)
 int console_out_init(struct console *c, int fd, int log_fd)
 {
 	struct loop_source *s = &c->out.source;
-	int err = loop_timer_init(c->loop, &c->lazy, lazy_expired);
+	int err = 0;
 
+	loop_timer_init(c->loop, &c->lazy, lazy_expired);
 	c->drain.run = drain_task;
-	if (!err && log_fd >= 0)
+	if (log_fd >= 0)
 		err = ringlog_init(&c->log, log_fd, CONSOLE_LOG_BYTES);
 	if (err || fd < 0)
 		return err;

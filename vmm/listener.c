@@ -52,7 +52,7 @@ int listener_init(struct listener *l, struct loop *loop, int fd,
 		  const char *name,
 		  void (*connected)(struct listener *l, int fd, bool allowed))
 {
-	int flags = fcntl(fd, F_GETFL), r;
+	int flags = fcntl(fd, F_GETFL);
 
 	*l = (struct listener){
 		.loop = loop,
@@ -65,8 +65,8 @@ int listener_init(struct listener *l, struct loop *loop, int fd,
 	};
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
-	r = loop_timer_init(loop, &l->again, accept_again);
-	return r ? r : loop_add(loop, &l->source);
+	loop_timer_init(loop, &l->again, accept_again);
+	return loop_add(loop, &l->source);
 }
 
 void listener_fini(struct listener *l)

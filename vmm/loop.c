@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A posted task is never lost and costs an eventfd write only when the loop
- * sleeps.
+ * sleeps. A timer is a number in a list: the loop sleeps until the first.
  *
  * `awake` is true from the moment somebody decided to wake the loop until it
  * has seen, under the lock, that the list is empty and goes to sleep. A post
@@ -15,13 +15,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <time.h>
 
-#include "log.h"
 #include "util.h"
 
 #define LOOP_BATCH 16
+#define SECOND_NS  UINT64_C(1000000000)
 
 static void drain(struct loop_source *s, uint32_t events)
 {
@@ -204,14 +203,95 @@ static bool may_sleep(struct loop *l)
 	return !l->awake;
 }
 
+/* ---- timers ---- */
+
+static void disarm(struct loop_timer *t)
+{
+	struct loop_timer **p;
+
+	if (t->at_ns == 0)
+		return;
+	for (p = &t->loop->timers; *p != t; p = &(*p)->next)
+		;
+	*p = t->next;
+	t->at_ns = 0;
+}
+
+/* One that a handler sets now expires after `now`, in a later round. */
+static void run_timers(struct loop *l)
+{
+	uint64_t now = l->timers ? now_ns() : 0;
+
+	while (l->timers && l->timers->at_ns <= now) {
+		struct loop_timer *t = l->timers;
+
+		disarm(t);
+		t->expired(t);
+	}
+}
+
+/* The kernel may end a wait late by a thousandth of it, and 100 ms at most: a
+ * long one is cut in two, so that no timer is late by more than a ms. */
+static uint64_t until_first_timer(const struct loop *l)
+{
+	uint64_t now = now_ns(), at = l->timers->at_ns;
+	uint64_t left = at > now ? at - now : 0;
+
+	return left > SECOND_NS ? left - SECOND_NS / 2 : left;
+}
+
+void loop_timer_init(struct loop *l, struct loop_timer *t,
+		     void (*expired)(struct loop_timer *t))
+{
+	*t = (struct loop_timer){ .expired = expired, .loop = l };
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t after_ns)
+{
+	struct loop_timer **p;
+	uint64_t now;
+
+	disarm(t);
+	if (after_ns == 0)
+		return;
+	now = now_ns();
+	t->at_ns = now + MIN(after_ns, UINT64_MAX - now);
+	for (p = &t->loop->timers; *p && (*p)->at_ns <= t->at_ns;)
+		p = &(*p)->next;
+	t->next = *p;
+	*p = t;
+}
+
+void loop_timer_fini(struct loop *l, struct loop_timer *t)
+{
+	disarm(t);
+}
+
+/* ---- rounds ---- */
+
+/* Until something happens, at most timeout_ms and until the first timer. */
+static int wait_for_events(struct loop *l, struct epoll_event ev[LOOP_BATCH],
+			   int timeout_ms)
+{
+	uint64_t ns = UINT64_MAX;
+	struct timespec t;
+
+	if (timeout_ms >= 0)
+		ns = (uint64_t)timeout_ms * 1000000;
+	if (ns && l->timers)
+		ns = MIN(ns, until_first_timer(l));
+	t = (struct timespec){ .tv_sec = (time_t)(ns / SECOND_NS),
+			       .tv_nsec = (long)(ns % SECOND_NS) };
+	return epoll_pwait2(l->epoll_fd, ev, LOOP_BATCH,
+			    ns == UINT64_MAX ? NULL : &t, NULL);
+}
+
 int loop_step(struct loop *l, int timeout_ms)
 {
 	struct epoll_event ev[LOOP_BATCH];
 	int n;
 
-	if (!may_sleep(l))
-		timeout_ms = 0;
-	n = epoll_wait(l->epoll_fd, ev, LOOP_BATCH, timeout_ms);
+	n = wait_for_events(l, ev, may_sleep(l) ? timeout_ms : 0);
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	pthread_mutex_lock(&l->lock);
@@ -227,6 +307,7 @@ int loop_step(struct loop *l, int timeout_ms)
 			s->ready(s, ev[i].events);
 	}
 	l->nbatch = 0;
+	run_timers(l);
 	run_tasks(l);
 	return 0;
 }
@@ -250,50 +331,4 @@ void loop_quit(struct loop *l)
 	pthread_mutex_unlock(&l->lock);
 	if (wake)
 		wake_up(l);
-}
-
-static void timer_ready(struct loop_source *s, uint32_t events)
-{
-	struct loop_timer *t = container_of(s, struct loop_timer, source);
-	uint64_t count;
-
-	/* Disarmed or set anew since the event: nothing has expired. */
-	if (read(s->fd, &count, sizeof(count)) == sizeof(count))
-		t->expired(t);
-}
-
-int loop_timer_init(struct loop *l, struct loop_timer *t,
-		    void (*expired)(struct loop_timer *t))
-{
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	int r = fd < 0 ? -errno : 0;
-
-	*t = (struct loop_timer){
-		.expired = expired,
-		.source = { .fd = fd, .ready = timer_ready, .events = EPOLLIN },
-	};
-	if (r == 0)
-		r = loop_add(l, &t->source);
-	if (r && fd >= 0)
-		close(fd);
-	return r;
-}
-
-void loop_timer_set(struct loop_timer *t, uint64_t after_ns)
-{
-	struct itimerspec when = {
-		.it_value.tv_sec = (time_t)(after_ns / 1000000000),
-		.it_value.tv_nsec = (long)(after_ns % 1000000000),
-	};
-
-	if (timerfd_settime(t->source.fd, 0, &when, NULL))
-		log_error("loop", "arm timer: %s", strerror(errno));
-}
-
-void loop_timer_fini(struct loop *l, struct loop_timer *t)
-{
-	if (!t->source.added)
-		return;
-	loop_del(l, &t->source);
-	close(t->source.fd);
 }

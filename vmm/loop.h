@@ -33,7 +33,9 @@ struct loop_task {
 
 struct loop_timer {
 	void (*expired)(struct loop_timer *t);
-	struct loop_source source; /* private: a timerfd */
+	struct loop *loop;	 /* private to loop.c, as all below */
+	struct loop_timer *next; /* while armed: expires later */
+	uint64_t at_ns;		 /* CLOCK_MONOTONIC; 0: not armed */
 };
 
 struct loop {
@@ -41,6 +43,7 @@ struct loop {
 	struct loop_source wake; /* an eventfd */
 	pthread_mutex_t lock;	 /* guards the task list and `awake` */
 	struct loop_task *first, **last;
+	struct loop_timer *timers; /* those armed, the earliest first */
 	struct epoll_event *batch; /* being handled; private to loop.c */
 	int nbatch;
 	bool awake; /* it will look at the list before it next sleeps */
@@ -70,11 +73,16 @@ void loop_post(struct loop *l, struct loop_task *t);
  * elsewhere it may be running this moment. */
 void loop_unpost(struct loop *l, struct loop_task *t);
 
-/* Creates the timer's fd (before the sandbox is closed), 0 or -errno; then
- * arms it to expire once, or disarms it with 0. loop_timer_fini is allowed on
- * a zeroed timer and after a failed init. */
-int loop_timer_init(struct loop *l, struct loop_timer *t,
-		    void (*expired)(struct loop_timer *t));
+/*
+ * Makes a timer; arms it to expire once, never early, or disarms it with 0;
+ * ends it. Arming asks the kernel for nothing. Expired timers are called after
+ * the events at hand, in the order of their times; any handler may set or end
+ * any timer, also its own, and free its memory then. One that was disarmed or
+ * set anew before it was called is not called. loop_timer_fini is allowed
+ * twice, and on a zeroed timer.
+ */
+void loop_timer_init(struct loop *l, struct loop_timer *t,
+		     void (*expired)(struct loop_timer *t));
 void loop_timer_set(struct loop_timer *t, uint64_t after_ns);
 void loop_timer_fini(struct loop *l, struct loop_timer *t);
 
@@ -84,7 +92,8 @@ int loop_run(struct loop *l);
 void loop_quit(struct loop *l);
 
 /* One round of loop_run: waits at most `timeout_ms` (-1: without limit), then
- * handles what is ready and the tasks that were queued. */
+ * handles what is ready, the timers that expired and the tasks that were
+ * queued. */
 int loop_step(struct loop *l, int timeout_ms);
 
 #endif

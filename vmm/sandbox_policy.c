@@ -54,10 +54,9 @@ const struct sandbox_rule sandbox_policy[] = {
 	CALL(SANDBOX_ALL, rt_sigreturn, 220, "return from a kick or a signal"),
 
 	/* The loop and its fds. */
-	CALL(SANDBOX_IO, epoll_wait, 235, "the loop"),
+	CALL(SANDBOX_IO, epoll_pwait2, 235, "the loop"),
 	CALL(SANDBOX_IO, epoll_ctl, 0, "sources come, go and are muted"),
-	CALL(SANDBOX_IO, read, 210, "eventfd, timerfd, console, control"),
-	CALL(SANDBOX_IO, timerfd_settime, 0, "timers of the loop"),
+	CALL(SANDBOX_IO, read, 210, "eventfd, signalfd, console, control"),
 	CALL(SANDBOX_IO, close, 0, "a client has left"),
 	CALL(SANDBOX_IO, accept4, 0, "a client of control or console"),
 	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
@@ -69,7 +68,7 @@ const struct sandbox_rule sandbox_policy[] = {
 	CALL(SANDBOX_IO, pwrite64, 0, "the log; the VM's state file"),
 	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),
 	CALL(SANDBOX_IO, clock_gettime, 0,
-	     "uptime, where the vDSO has no clock of its own"),
+	     "timers and uptime, where the vDSO has no clock of its own"),
 
 	/* Memory, never executable. */
 	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,

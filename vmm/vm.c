@@ -494,12 +494,8 @@ static int launch(struct vm *vm, struct fail *why)
 {
 	int r;
 
-	r = loop_timer_init(&vm->loop, &vm->settled, on_settled);
-	if (r == 0)
-		r = loop_timer_init(&vm->loop, &vm->button, on_button);
-	if (r < 0)
-		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
-				"make a timer: %s", strerror(-r));
+	loop_timer_init(&vm->loop, &vm->settled, on_settled);
+	loop_timer_init(&vm->loop, &vm->button, on_button);
 	loop_timer_set(&vm->settled, SETTLED_NS);
 	vm->started_ns = now_ns();
 	vm->started = time(NULL);

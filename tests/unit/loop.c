@@ -282,7 +282,7 @@ Test(loop, timer_expires_once, .timeout = 60)
 {
 	struct alarm a = { 0 };
 
-	cr_assert_eq(loop_timer_init(&loop, &a.t, alarm_expired), 0);
+	loop_timer_init(&loop, &a.t, alarm_expired);
 	loop_timer_set(&a.t, 1000000);
 	cr_assert_eq(loop_run(&loop), 0);
 	loop_step(&loop, 5);
@@ -291,17 +291,266 @@ Test(loop, timer_expires_once, .timeout = 60)
 	loop_timer_fini(&loop, &a.t);
 }
 
-Test(loop, timer_disarmed_after_its_event_does_not_expire)
+Test(loop, timer_disarmed_when_its_time_is_over_does_not_expire)
 {
 	struct alarm a = { 0 };
 
-	cr_assert_eq(loop_timer_init(&loop, &a.t, alarm_expired), 0);
+	loop_timer_init(&loop, &a.t, alarm_expired);
 	loop_timer_set(&a.t, 1);
 	usleep(1000);
 	loop_timer_set(&a.t, 0);
 	loop_step(&loop, 0);
 	cr_assert_eq(a.expired, 0);
 	loop_timer_fini(&loop, &a.t);
+}
+
+/* Sleeps until the timer, not in shorter and shorter pieces. */
+Test(loop, timer_wakes_the_loop_once_and_never_early, .timeout = 60)
+{
+	const uint64_t after[] = { 1, 1000000, 30000000 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(after); i++) {
+		uint64_t start = now_ns();
+		struct alarm a = { 0 };
+
+		loop_timer_init(&loop, &a.t, alarm_expired);
+		loop_timer_set(&a.t, after[i]);
+		cr_assert_eq(loop_step(&loop, -1), 0);
+		cr_assert_eq(a.expired, 1);
+		cr_assert_geq(now_ns() - start, after[i]);
+		loop_quit(&loop);
+		loop_run(&loop);
+	}
+}
+
+/* A second, and then some: the wait is cut in two. */
+Test(loop, long_timer_wakes_the_loop_twice, .timeout = 60)
+{
+	uint64_t start = now_ns();
+	struct alarm a = { 0 };
+
+	loop_timer_init(&loop, &a.t, alarm_expired);
+	loop_timer_set(&a.t, 1050000000);
+	loop_step(&loop, -1);
+	cr_assert_eq(a.expired, 0);
+	loop_step(&loop, -1);
+	cr_assert_eq(a.expired, 1);
+	cr_assert_geq(now_ns() - start, 1050000000);
+}
+
+Test(loop, timer_too_far_away_never_expires)
+{
+	struct alarm a = { 0 }, b = { 0 };
+
+	loop_timer_init(&loop, &a.t, alarm_expired);
+	loop_timer_init(&loop, &b.t, alarm_expired);
+	loop_timer_set(&a.t, UINT64_MAX);
+	loop_timer_set(&b.t, 1);
+	loop_step(&loop, -1);
+	loop_step(&loop, 1);
+	cr_assert_eq(a.expired, 0);
+	cr_assert_eq(b.expired, 1);
+}
+
+Test(loop, step_waits_for_its_own_limit_where_no_timer_is_earlier)
+{
+	uint64_t start = now_ns();
+	struct alarm a = { 0 };
+
+	loop_timer_init(&loop, &a.t, alarm_expired);
+	loop_timer_set(&a.t, UINT64_C(3600000000000));
+	loop_step(&loop, 3);
+	cr_assert_geq(now_ns() - start, 3000000);
+	cr_assert_eq(a.expired, 0);
+}
+
+/* Its handler notes when it came, and does one thing to another timer. */
+struct hand {
+	struct loop_timer t;
+	unsigned expired, order;
+	struct hand *other;
+	enum { LEAVE, SET, DISARM, END_AND_FREE } what;
+	uint64_t after_ns; /* of SET */
+};
+
+static void hand_expired(struct loop_timer *t)
+{
+	struct hand *h = container_of(t, struct hand, t);
+
+	h->expired++;
+	h->order = ++clock_tick;
+	switch (h->what) {
+	case LEAVE:
+		break;
+	case SET:
+		loop_timer_set(&h->other->t, h->after_ns);
+		break;
+	case DISARM:
+		loop_timer_set(&h->other->t, 0);
+		break;
+	case END_AND_FREE:
+		loop_timer_fini(&loop, &h->other->t);
+		free(h->other);
+		break;
+	}
+}
+
+static struct hand *hand_set(uint64_t after_ns)
+{
+	struct hand *h = calloc(1, sizeof(*h));
+
+	loop_timer_init(&loop, &h->t, hand_expired);
+	loop_timer_set(&h->t, after_ns);
+	return h;
+}
+
+Test(loop, timers_expire_in_the_order_of_their_times)
+{
+	static const unsigned after[] = { 5, 3, 9, 1, 7, 2, 8, 4, 6 };
+	struct hand *h[ARRAY_SIZE(after)];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(after); i++)
+		h[i] = hand_set(after[i] * UINT64_C(1000000));
+	usleep(10000);
+	loop_step(&loop, -1);
+	for (unsigned i = 0; i < ARRAY_SIZE(after); i++) {
+		cr_assert_eq(h[i]->expired, 1);
+		cr_assert_eq(h[i]->order, after[i]);
+		free(h[i]);
+	}
+}
+
+/* Wherever it stood in the order: first, between others, last. */
+Test(loop, timer_set_anew_expires_once_at_its_new_time)
+{
+	struct hand *h[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned j = 0; j < 3; j++)
+			h[j] = hand_set((j + 1) * UINT64_C(1000));
+		loop_timer_set(&h[i]->t, UINT64_C(3600000000000));
+		usleep(1000);
+		loop_step(&loop, 0);
+		for (unsigned j = 0; j < 3; j++)
+			cr_assert_eq(h[j]->expired, j != i);
+		loop_timer_set(&h[i]->t, 1);
+		loop_step(&loop, -1);
+		loop_step(&loop, 0);
+		for (unsigned j = 0; j < 3; j++) {
+			cr_assert_eq(h[j]->expired, 1);
+			free(h[j]);
+		}
+	}
+}
+
+Test(loop, timer_that_sets_itself_leaves_room_for_events)
+{
+	struct hand *h = hand_set(1);
+	struct end e;
+
+	h->what = SET;
+	h->other = h;
+	h->after_ns = 1;
+	end_open(&e);
+	poke(&e);
+	for (unsigned round = 1; round <= 100; round++) {
+		loop_step(&loop, -1);
+		cr_assert_eq(h->expired, round);
+	}
+	cr_assert_eq(e.calls, 1);
+	loop_timer_fini(&loop, &h->t);
+	free(h);
+}
+
+static struct hand *pair(unsigned what, uint64_t after_ns)
+{
+	struct hand *a = hand_set(1);
+
+	a->other = hand_set(1000);
+	a->what = what;
+	a->after_ns = after_ns;
+	usleep(1000);
+	loop_step(&loop, 0);
+	cr_assert_eq(a->expired, 1);
+	return a;
+}
+
+Test(loop, timer_disarmed_by_the_handler_of_another_does_not_expire)
+{
+	struct hand *a = pair(DISARM, 0);
+
+	loop_step(&loop, 0);
+	cr_assert_eq(a->other->expired, 0);
+	free(a->other);
+	free(a);
+}
+
+Test(loop, timer_set_anew_by_the_handler_of_another_waits_again)
+{
+	struct hand *a = pair(SET, 2000000);
+
+	cr_assert_eq(a->other->expired, 0);
+	loop_step(&loop, -1);
+	cr_assert_eq(a->other->expired, 1);
+	free(a->other);
+	free(a);
+}
+
+Test(loop, timer_freed_by_the_handler_of_another_is_not_touched)
+{
+	struct hand *a = pair(END_AND_FREE, 0);
+
+	loop_step(&loop, 0);
+	free(a);
+}
+
+Test(loop, timer_freed_by_its_own_handler_is_not_touched)
+{
+	struct hand *h = hand_set(1), *later = hand_set(2000000);
+
+	h->what = END_AND_FREE;
+	h->other = h;
+	loop_step(&loop, -1);
+	loop_step(&loop, -1);
+	cr_assert_eq(later->expired, 1);
+	free(later);
+}
+
+static struct hand *doomed;
+
+static void end_of_hand(struct loop_source *s, uint32_t events)
+{
+	loop_timer_fini(&loop, &doomed->t);
+	free(doomed);
+	doomed = NULL;
+	loop_del(&loop, s);
+}
+
+/* Both are due in one round. */
+Test(loop, timer_freed_by_the_handler_of_a_source_is_not_touched)
+{
+	struct end e;
+
+	doomed = hand_set(1);
+	end_open(&e);
+	e.s.ready = end_of_hand;
+	poke(&e);
+	usleep(1000);
+	loop_step(&loop, -1);
+	cr_assert_null(doomed);
+	loop_step(&loop, 0);
+}
+
+Test(loop, timers_are_looked_at_while_the_loop_has_tasks)
+{
+	struct job busy = { .t.run = job_run, .want = UINT32_MAX };
+	struct hand *h = hand_set(1000000);
+
+	loop_post(&loop, &busy.t);
+	while (h->expired == 0)
+		loop_step(&loop, -1);
+	cr_assert_gt(busy.runs, 0);
+	free(h);
 }
 
 Test(loop, quit_before_run_ends_it_and_it_can_run_again, .timeout = 60)

@@ -48,7 +48,7 @@ static const struct {
 	unsigned most_calls;
 } kinds[] = {
 	{ "vcpu", SANDBOX_VCPU, sandbox_vcpu, 12 },
-	{ "io", SANDBOX_IO, sandbox_io, 26 },
+	{ "io", SANDBOX_IO, sandbox_io, 25 },
 };
 
 static void skip_without_filters(void)
