@@ -3,9 +3,9 @@
  * Joins the console's three parts: console_out.c, what the guest prints;
  * console_in.c, what it is sent; console_client.c, those who connect.
  *
- * System calls after creation, on the I/O thread: read, write, poll, accept4,
- * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, futex,
- * and ioctl(TCSETS) at the end; on any thread: write, futex.
+ * System calls after creation, on the I/O thread: read, write, ppoll, accept4,
+ * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, futex, and
+ * ioctl(TCSETS) at the end; on any thread: write, futex.
  */
 #include "console_impl.h"
 

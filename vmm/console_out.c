@@ -78,10 +78,12 @@ static void learn_output(struct console_output *o)
 
 bool console_writable(int fd, int timeout_ms)
 {
+	struct timespec t = { timeout_ms / 1000, timeout_ms % 1000 * 1000000 };
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
-	/* An error is for the write to tell. */
-	return poll(&p, 1, timeout_ms) > 0;
+	/* Not poll, which after a SIGSTOP goes on by restart_syscall. An error
+	 * is for the write to tell. */
+	return ppoll(&p, 1, &t, NULL) > 0;
 }
 
 static void out_gave_up(struct console *c, int err)
