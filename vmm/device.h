@@ -39,7 +39,12 @@ struct device_counter {
 };
 #define DEVICE_COUNTER(T, text, member)                                        \
 	{                                                                      \
-		text, offsetof(T, member)                                      \
+		text, offsetof(T, member) +                                    \
+			  0 * sizeof(struct {                                  \
+				  int no_uint64_t[_Generic(                    \
+				      ((T *)0)->member, uint64_t : 1, default  \
+				      : -1)];                                  \
+			  })                                                   \
 	}
 
 struct device_ops {

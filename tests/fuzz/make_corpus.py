@@ -343,11 +343,36 @@ def ring_seeds(queue=0):
         (0x70, 15), (0x38, 64), (0x80, 0), (0x50, 0), (0x64, 3), (0x70, 0)))
 
 
+def balloon_seeds():
+    """Page numbers to inflate and deflate, statistics, free ranges."""
+    features = 1 << 1 | 1 << 2 | 1 << 5
+    numbers = b"".join(step(MEMORY, 0, DATA + 4 * i, v)
+                       for i, v in enumerate((12, 13, 14, 11, 10, 0xC0000)))
+
+    def case(*steps):
+        return set_up(6, 1, features) + numbers + b"".join(steps)
+
+    def give(queue, size=24, flags=0, at=DATA):
+        return descriptor(0, size, flags, at, queue=queue) + offer(queue=queue)
+
+    yield "inflate", case(give(0), give(0), give(1))
+    yield "statistics", case(give(2), step(HOST, 2), give(2, 20), step(PAUSE))
+    ranges = b"".join(step(MEMORY, 0, 0x4000 + i, v) for i, v in (
+        (0, 0xC000), (8, 0x2000), (12, WRITE | NEXT | 1 << 16),
+        (16, 0xA000), (24, 0x1001), (28, WRITE)))
+    yield "report", case(ranges, offer(queue=3))
+    yield "target", case(step(HOST, 1, 0, 7), write(0x104, 7),
+                         write(0x100, 9), step(PAUSE))
+    yield "no-statistics", (set_up(6, 0, 1 << 5) +
+                            give(2, 0xFFF, WRITE, 0xA000))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
     seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches()),
-             "rng": list(ring_seeds())}
+             "rng": list(ring_seeds()),
+             "balloon": [*ring_seeds(), *balloon_seeds()]}
     for target, made in seeds.items():
         os.makedirs(os.path.join(top, target), exist_ok=True)
         for name, data in made:

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-balloon (virtio 1.2, 5.5): the guest gives RAM back, of its own will
+ * (free pages that it reports) or because the host asks it to (the target).
+ * What it gives holds no memory of ours any more; touched again, it reads zero.
+ *
+ * Offered: STATS_VQ, DEFLATE_ON_OOM, PAGE_REPORTING. Queues have their numbers
+ * in the order of those that were negotiated, without holes, as Linux has them
+ * on this transport: inflate, deflate, statistics, reporting.
+ *
+ * A page number outside RAM, a range of part pages, and more in a chain than
+ * BALLOON_CHAIN_* are refused and counted: the guest keeps what it has. Each
+ * round of the loop does a bounded part of the work. No chain is ever kept: a
+ * buffer of statistics stays in its queue until somebody asks for them.
+ *
+ * Owner: dev.lock; kicks come on the I/O thread, as balloon_ask must.
+ */
+#ifndef TINTYPE_BALLOON_H
+#define TINTYPE_BALLOON_H
+
+#include "virtio.h"
+
+#define BALLOON_PAGE_BYTES 4096 /* whatever the guest's pages are */
+/* Page numbers in a chain that inflates: Linux sends 256, others 1024. */
+#define BALLOON_CHAIN_NUMBERS 1024
+/* Pages in a chain that reports: 32 blocks of 4 MiB are Linux's most. */
+#define BALLOON_CHAIN_PAGES 32768
+
+struct balloon_state {
+	struct virtio_state virtio;
+	uint32_t num_pages; /* that the host wants in the balloon */
+	uint32_t actual;    /* that are in it, as the driver says */
+};
+
+#define BALLOON_STATS 16
+
+/* What the driver told last; tags that it left out keep their value. */
+struct balloon_stats {
+	uint64_t value[BALLOON_STATS];
+	uint32_t known;	  /* a bit a tag that was ever told */
+	uint64_t updates; /* times that an answer to balloon_ask has come */
+};
+extern const char *const balloon_stat_names[BALLOON_STATS];
+
+struct balloon_counters {
+	uint64_t inflated, deflated, reported; /* pages */
+	uint64_t refused_pages; /* no RAM, part pages, too many at once */
+	uint64_t failed_pages;	/* our kernel did not take them */
+};
+
+struct balloon {
+	struct virtio virtio;
+	struct balloon_state st;
+	struct loop *loop;
+	struct loop_task more; /* a round was not enough */
+	uint32_t target;       /* num_pages after a reset, too */
+	unsigned ask;	       /* buffers of statistics to take yet */
+	struct balloon_stats stats;
+	struct balloon_counters count;
+};
+
+struct balloon_config {
+	struct virtio_config virtio;
+	struct loop *loop;
+};
+
+/* NULL: no memory. device_destroy ends it. */
+struct balloon *balloon_create(const struct balloon_config *c);
+
+/* Wants so many pages of RAM in the balloon, and tells the driver. More than
+ * RAM has is all of it. The lock is held. */
+void balloon_set_target(struct balloon *b, uint32_t pages);
+
+/* Asks for new statistics: `stats.updates` grows when they have come, which
+ * is never if the guest has no driver. The lock is held, the guest runs. */
+void balloon_ask(struct balloon *b);
+
+#endif
