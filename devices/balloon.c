@@ -166,10 +166,13 @@ static int take_stats(struct balloon *b, struct virtq_chain *c)
 	return 0;
 }
 
-void balloon_ask(struct balloon *b)
+bool balloon_ask(struct balloon *b)
 {
+	if (!virtio_has(&b->virtio, F_STATS_VQ))
+		return false;
 	b->ask = STATS_CHAINS;
 	virtio_kicked(&b->virtio);
+	return true;
 }
 
 /* ---- queues ---- */

@@ -71,8 +71,8 @@ struct balloon *balloon_create(const struct balloon_config *c);
  * RAM has is all of it. The lock is held. */
 void balloon_set_target(struct balloon *b, uint32_t pages);
 
-/* Asks for new statistics: `stats.updates` grows when they have come, which
- * is never if the guest has no driver. The lock is held, the guest runs. */
-void balloon_ask(struct balloon *b);
+/* Asks for new statistics: `stats.updates` grows when they have come. False:
+ * no driver is there to answer. The lock is held, the guest runs. */
+bool balloon_ask(struct balloon *b);
 
 #endif
