@@ -17,6 +17,7 @@
 #include <sys/sysinfo.h>
 
 #include "acpi.h"
+#include "balloon.h"
 #include "bus.h"
 #include "console.h"
 #include "debugexit.h"
@@ -70,6 +71,7 @@ struct machine {
 	struct i8042 i8042;
 	struct vmgenid vmgenid;
 	struct virtio_bus virtio;
+	struct balloon *balloon; /* NULL: none */
 };
 
 /* ---- states ---- */
@@ -390,11 +392,27 @@ static int add_rng(struct machine *m)
 	return rng ? plug(m, &rng->virtio) : -ENOMEM;
 }
 
+static int add_balloon(struct machine *m)
+{
+	struct balloon_config c = { .loop = m->cfg.loop };
+	int r;
+
+	if (!m->cfg.balloon)
+		return 0;
+	r = next_window(m, "balloon0", &c.virtio);
+	if (r < 0)
+		return r;
+	m->balloon = balloon_create(&c);
+	return m->balloon ? plug(m, &m->balloon->virtio) : -ENOMEM;
+}
+
 /* Those that the configuration asks for; their windows are in the order in
  * which they stand here. */
 static int add_virtio(struct machine *m)
 {
-	return add_rng(m);
+	int r = add_rng(m);
+
+	return r < 0 ? r : add_balloon(m);
 }
 
 int machine_create(struct machine **out, const struct machine_config *c,
@@ -568,6 +586,47 @@ bool machine_power_button_again(struct machine *m)
 {
 	assert(m->state == MACHINE_RUNNING);
 	return power_button_again(&m->power);
+}
+
+/* ---- the balloon ---- */
+
+static uint64_t pages_left(const struct machine *m, uint32_t given)
+{
+	return m->ram.bytes -
+	       MIN(m->ram.bytes, (uint64_t)given * BALLOON_PAGE_BYTES);
+}
+
+static void balloon_told(const struct balloon *b, struct machine_balloon *out)
+{
+	static_assert(MACHINE_BALLOON_STATS == BALLOON_STATS, "room for all");
+	out->updates = b->stats.updates;
+	for (unsigned i = 0; i < BALLOON_STATS; i++) {
+		if (!(b->stats.known & 1u << i))
+			continue;
+		out->stat[out->nstats].name = balloon_stat_names[i];
+		out->stat[out->nstats++].value = b->stats.value[i];
+	}
+}
+
+int machine_balloon(struct machine *m, uint64_t target_bytes, bool ask,
+		    struct machine_balloon *out)
+{
+	struct balloon *b = m->balloon;
+	uint64_t given = m->ram.bytes - MIN(m->ram.bytes, target_bytes);
+
+	*out = (struct machine_balloon){ 0 };
+	if (!b)
+		return -ENODEV;
+	_locked_(&b->virtio.dev.lock);
+	if (target_bytes)
+		balloon_set_target(
+		    b, (uint32_t)MIN(given / BALLOON_PAGE_BYTES, UINT32_MAX));
+	balloon_told(b, out);
+	out->target_bytes = pages_left(m, b->st.num_pages);
+	out->actual_bytes = pages_left(m, b->st.actual);
+	if (ask && m->state == MACHINE_RUNNING)
+		out->asked = balloon_ask(b);
+	return 0;
 }
 
 /* ---- looking ---- */

@@ -48,6 +48,7 @@ struct machine_config {
 	struct loop *loop;
 	struct console *console;
 	int rng_fd;	      /* /dev/urandom, taken over; -1: no virtio-rng */
+	bool balloon;	      /* a virtio-balloon */
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */
@@ -95,6 +96,24 @@ struct machine_counters {
 	uint64_t resets;
 };
 void machine_counters(struct machine *m, struct machine_counters *out);
+
+#define MACHINE_BALLOON_STATS 16
+struct machine_balloon {
+	uint64_t target_bytes; /* of RAM, that the guest shall keep */
+	uint64_t actual_bytes; /* that it does keep, as its driver says */
+	bool asked;	       /* somebody will answer */
+	uint64_t updates;      /* answers so far */
+	unsigned nstats;
+	struct {
+		const char *name;
+		uint64_t value;
+	} stat[MACHINE_BALLOON_STATS]; /* as of the last answer */
+};
+
+/* Sets the target (0: leaves it), asks the guest for statistics, tells how all
+ * is. 0, or -ENODEV. */
+int machine_balloon(struct machine *m, uint64_t target_bytes, bool ask,
+		    struct machine_balloon *out);
 
 /* Calls `fn` for each device, its lock held, with its printed state
  * ("name=0x..\n" lines). Any state. */

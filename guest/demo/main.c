@@ -27,6 +27,7 @@ static const struct command *const tables[] = {
 	cpu_commands,
 	machine_commands,
 	device_commands,
+	balloon_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

@@ -8,7 +8,13 @@
 
 #include "guest.h"
 
-enum { VIRTIO_ID_NET = 1, VIRTIO_ID_BLK, VIRTIO_ID_CONSOLE, VIRTIO_ID_RNG };
+enum {
+	VIRTIO_ID_NET = 1,
+	VIRTIO_ID_BLK,
+	VIRTIO_ID_CONSOLE,
+	VIRTIO_ID_RNG,
+	VIRTIO_ID_BALLOON
+};
 
 #define VIRTIO_EVENT_IDX (1ull << 29)
 #define VIRTIO_VERSION_1 (1ull << 32)

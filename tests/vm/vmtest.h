@@ -33,7 +33,7 @@ struct vmtest_config {
 	unsigned cpus;	     /* 0: 1 */
 	uint64_t memory;     /* 0: 32 MiB */
 	uint64_t region_max;
-	bool rng;
+	bool rng, balloon;
 };
 
 /* Skips the test, with the reason, where /dev/kvm cannot be used. Builds and
