@@ -227,6 +227,12 @@ static int not_running(const char *name, struct fail *why)
 int cli_call_dir(const struct vm_dir *d, const char *verb, json_t **result,
 		 struct fail *why)
 {
+	return cli_call_args(d, verb, NULL, result, why);
+}
+
+int cli_call_args(const struct vm_dir *d, const char *verb, json_t *args,
+		  json_t **result, struct fail *why)
+{
 	char path[HOME_SOCKET_PATH_MAX];
 	_cleanup_close_ int fd = -1;
 	int err;
@@ -237,7 +243,7 @@ int cli_call_dir(const struct vm_dir *d, const char *verb, json_t **result,
 	fd = control_connect(path, why);
 	if (fd >= 0)
 		err =
-		    control_call(fd, verb, NULL, result, CALL_TIMEOUT_MS, why);
+		    control_call(fd, verb, args, result, CALL_TIMEOUT_MS, why);
 	else
 		err = fd;
 	if (err && !vm_dir_alive(d))

@@ -36,6 +36,7 @@ int cli_ps(const struct options *o, struct fail *why);
 int cli_inspect(const struct options *o, struct fail *why);
 int cli_logs(const struct options *o, struct fail *why);
 int cli_console(const struct options *o, struct fail *why);
+int cli_balloon(const struct options *o, struct fail *why);
 int cli_stop(const struct options *o, struct fail *why);
 int cli_pause(const struct options *o, struct fail *why);
 int cli_resume(const struct options *o, struct fail *why);
@@ -98,6 +99,10 @@ int cli_find_vm(const char *name, struct vm_dir *d, struct fail *why);
  * EXIT_WRONG_STATE when it does not run. */
 int cli_call_dir(const struct vm_dir *d, const char *verb, json_t **result,
 		 struct fail *why);
+
+/* The same with arguments, which stay the caller's. */
+int cli_call_args(const struct vm_dir *d, const char *verb, json_t *args,
+		  json_t **result, struct fail *why);
 
 /* A string of a document from a text that may be any bytes, such as a path: see
  * utf8_only. NULL: no memory. */

@@ -297,6 +297,17 @@ int config_set_rng(struct vm_config *c, const char *value, struct fail *why)
 	return 0;
 }
 
+int config_set_balloon(struct vm_config *c, const char *value, struct fail *why)
+{
+	c->balloon = true;
+	return 0;
+}
+
+static void set_balloon_flag(struct vm_config *c, bool on)
+{
+	c->balloon = on;
+}
+
 static void set_rng_flag(struct vm_config *c, bool on)
 {
 	c->rng = on;
@@ -396,10 +407,20 @@ static json_t *print_serial(const struct vm_config *c, bool *none)
 	return json_sprintf("%s=%s", serial_names[c->serial], c->serial_path);
 }
 
+static json_t *print_flag(bool on, bool *none)
+{
+	*none = !on;
+	return on ? json_true() : NULL;
+}
+
 static json_t *print_rng(const struct vm_config *c, bool *none)
 {
-	*none = !c->rng;
-	return *none ? NULL : json_true();
+	return print_flag(c->rng, none);
+}
+
+static json_t *print_balloon(const struct vm_config *c, bool *none)
+{
+	return print_flag(c->balloon, none);
 }
 
 static const struct key keys[] = {
@@ -426,6 +447,9 @@ static const struct key keys[] = {
 	  .set = config_set_on_reboot,
 	  .print = print_on_reboot },
 	{ .name = "rng", .print = print_rng, .set_flag = set_rng_flag },
+	{ .name = "balloon",
+	  .print = print_balloon,
+	  .set_flag = set_balloon_flag },
 };
 
 static const struct key *find_key(const char *name)
@@ -462,10 +486,11 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	const struct key *k = find_key(name);
 
 	if (!k)
-		return bad(why,
-			   "use name, kernel, initrd, cmdline, boot, memory, "
-			   "cpus, serial, share_console, on_reboot, rng",
-			   "unknown key");
+		return bad(
+		    why,
+		    "use name, kernel, initrd, cmdline, boot, memory, "
+		    "cpus, serial, share_console, on_reboot, rng, balloon",
+		    "unknown key");
 	if (k->set_flag) {
 		if (!json_is_boolean(value))
 			return bad(why, "use true or false", "wrong type");

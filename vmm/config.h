@@ -37,7 +37,8 @@ struct vm_config {
 	char *serial_path;   /* FILE, SOCKET */
 	char *share_console; /* one more socket; NULL: none */
 	enum on_reboot on_reboot;
-	bool rng; /* a virtio-rng */
+	bool rng;     /* a virtio-rng */
+	bool balloon; /* a virtio-balloon */
 };
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
@@ -70,6 +71,8 @@ int config_set_on_reboot(struct vm_config *c, const char *value,
 			 struct fail *why);
 /* A flag: its value is ignored, the command line has none. */
 int config_set_rng(struct vm_config *c, const char *value, struct fail *why);
+int config_set_balloon(struct vm_config *c, const char *value,
+		       struct fail *why);
 
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the

@@ -26,6 +26,7 @@ CONFIG_SETTER(serial)
 CONFIG_SETTER(share_console)
 CONFIG_SETTER(on_reboot)
 CONFIG_SETTER(rng)
+CONFIG_SETTER(balloon)
 
 #define JSON_ROW                                                               \
 	{                                                                      \
@@ -84,6 +85,9 @@ static const struct option_row run_options[] = {
 	{ .name = "rng",
 	  .set = set_rng,
 	  .help = "give the guest a virtio-rng, a source of random bytes" },
+	{ .name = "balloon",
+	  .set = set_balloon,
+	  .help = "let the guest give RAM back: see tintype-balloon(1)" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,
@@ -143,6 +147,14 @@ static const struct option_row stop_options[] = {
 static const struct option_row act_options[] = {
 	JSON_ROW,
 	QUIET_ROW("print nothing"),
+};
+
+static const struct option_row balloon_options[] = {
+	{ .name = "target",
+	  .letter = 't',
+	  .argument = "SIZE",
+	  .help = "how much RAM the guest shall keep, e.g. 256M" },
+	JSON_ROW,
 };
 
 static const struct option_row rm_options[] = {
@@ -293,6 +305,14 @@ static const struct verb verbs[] = {
 	  .max = OPTIONS_MAX_OPERANDS,
 	  OPTIONS(act_options),
 	  .run = cli_resume },
+	{ .name = "balloon",
+	  .aliases = { "setmem" },
+	  .summary = "show or set how much RAM a guest keeps",
+	  .operands = "VM",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(balloon_options),
+	  .run = cli_balloon },
 	{ .name = "rm",
 	  .aliases = { "delete", "undefine" },
 	  .summary = "remove what is left of VMs that have ended",
@@ -378,6 +398,7 @@ static const struct foreign_verb foreign[] = {
 	{ "create", "run --detach", NULL },
 	{ "destroy", "stop --kill", NULL },
 	{ "dominfo", "inspect", NULL },
+	{ "dommemstat", "balloon", NULL },
 	{ "image commit", NULL,
 	  "an image never changes: 'image export', then 'image create'" },
 	{ "image convert", "image export", NULL },

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "balloon_op.h"
 #include "console.h"
 #include "control.h"
 #include "demo_guest.h"
@@ -366,10 +367,20 @@ static int op_kill(void *ctx, json_t *args, json_t **result, struct fail *why)
 	return 0;
 }
 
+static int op_balloon(void *ctx, json_t *args, json_t **result,
+		      struct fail *why)
+{
+	struct vm *vm = ctx;
+
+	return balloon_op(vm->machine, vm->cfg->name, vm->cfg->memory_bytes,
+			  args, result, why);
+}
+
 static const struct control_op ops[] = {
-	{ "inspect", op_inspect }, { "kill", op_kill },
-	{ "pause", op_pause },	   { "resume", op_resume },
-	{ "status", op_status },   { "stop", op_stop },
+	{ "balloon", op_balloon }, { "inspect", op_inspect },
+	{ "kill", op_kill },	   { "pause", op_pause },
+	{ "resume", op_resume },   { "status", op_status },
+	{ "stop", op_stop },
 };
 
 /* ---- building ---- */
@@ -454,6 +465,7 @@ static int build(struct vm *vm, struct fail *why)
 		.memory_bytes = vm->cfg->memory_bytes,
 		.loop = &vm->loop,
 		.rng_fd = vm->files->rng,
+		.balloon = vm->cfg->balloon,
 		.confine = sandbox_vcpu,
 		.event = on_guest_event,
 		.ctx = vm,
