@@ -9,10 +9,13 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "balloon.h"
 #include "bus.h"
 #include "console.h"
+#include "console_port.h"
 #include "debugexit.h"
 #include "i8042.h"
 #include "log.h"
@@ -34,6 +37,10 @@ struct rig {
 	int random_fd;
 	struct bus bus;
 	struct balloon *balloon;
+	struct console_port *port;
+	struct sockaddr_un address; /* the port's */
+	socklen_t address_len;
+	int client;
 	struct debugexit debugexit;
 	struct i8042 i8042;
 	struct power power;
@@ -49,6 +56,32 @@ static void poke_balloon(struct rig *r, uint64_t random)
 
 	/* No new target: a reset keeps it, which is not fresh. */
 	balloon_ask(r->balloon);
+}
+
+static void connect_client(struct rig *r)
+{
+	r->client =
+	    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* EAGAIN: its queue is full. */
+	if (connect(r->client, (struct sockaddr *)&r->address,
+		    r->address_len)) {
+		close(r->client);
+		r->client = -1;
+	}
+}
+
+/* A client comes, sends, leaves. */
+static void poke_port(struct rig *r, uint64_t random)
+{
+	if (r->client < 0) {
+		connect_client(r);
+	} else if (random % 4) {
+		if (write(r->client, &random, sizeof(random)) < 0)
+			return;
+	} else {
+		close(r->client);
+		r->client = -1;
+	}
 }
 
 static void poke_power(struct rig *r, uint64_t random)
@@ -95,6 +128,7 @@ struct row {
 #define CREATED(m) offsetof(struct rig, m), true
 static const struct row table[] = {
 	{ CREATED(balloon), 0x6000, 0x1000, poke_balloon },
+	{ CREATED(port), 0x7000, 0x1000, poke_port },
 	{ DEVICE(debugexit), 0x0000, 4, NULL },
 	{ DEVICE(i8042), 0x1000, 1, NULL },
 	{ DEVICE(power), 0x2000, 16, poke_power },
@@ -132,6 +166,20 @@ static struct virtio_config virtio_config(struct rig *r, const char *name)
 	};
 }
 
+/* A socket at a name that the kernel chooses. */
+static int listening(struct rig *r)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr *a = (struct sockaddr *)&r->address;
+
+	r->address.sun_family = AF_UNIX;
+	r->address_len = sizeof(r->address);
+	cr_assert_eq(bind(fd, a, sizeof(sa_family_t)), 0);
+	cr_assert_eq(getsockname(fd, a, &r->address_len), 0);
+	cr_assert_eq(listen(fd, 4), 0);
+	return fd;
+}
+
 static void build(struct rig *r)
 {
 	struct console_config none = {
@@ -157,6 +205,13 @@ static void build(struct rig *r)
 	r->balloon = balloon_create(&(struct balloon_config){
 	    .virtio = virtio_config(r, "balloon0"), .loop = &r->loop });
 	cr_assert_not_null(r->balloon);
+	r->client = -1;
+	r->port = console_port_create(
+	    &(struct console_port_config){ .virtio = virtio_config(r, "port0"),
+					   .loop = &r->loop,
+					   .port = "contract",
+					   .listen_fd = listening(r) });
+	cr_assert_not_null(r->port);
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
 	bus_init(&r->bus, "contract");
@@ -171,6 +226,8 @@ static void tear_down(struct rig *r)
 {
 	for (unsigned i = 0; i < NDEVICES; i++)
 		device_destroy(device(r, i));
+	if (r->client >= 0)
+		close(r->client);
 	close(r->random_fd);
 	console_destroy(r->con);
 	loop_fini(&r->loop);
@@ -273,6 +330,11 @@ static void offer(struct rig *r, unsigned i, bool kick)
 		{ rnd() % RINGS / 2, (uint32_t)(rnd() % KIB(16)), last, 0 },
 	};
 
+	/* Small numbers mean something to most of them. */
+	uint16_t words[4] = { (uint16_t)(rnd() % 4), 0, (uint16_t)(rnd() % 8),
+			      (uint16_t)(rnd() % 2) };
+
+	gmem_write(&r->ram, GPA(d[0].addr), words, sizeof(words));
 	gmem_write(&r->ram, GPA(QUEUE(q) + head * sizeof(*d)), d, sizeof(d));
 	gmem_read(&r->ram, GPA(AVAIL(q) + 2), &idx, 2);
 	gmem_write(&r->ram, GPA(AVAIL(q) + 4 + 2 * (idx % size)), &head, 2);

@@ -367,11 +367,50 @@ def balloon_seeds():
                             give(2, 0xFFF, WRITE, 0xA000))
 
 
+def console_port_seeds():
+    """A port is made, opened, used by clients; and messages out of order."""
+    multiport = 1 << 1
+    messages = {"ready": (0, 1), "made": (3, 1), "open": (6, 1),
+                "close": (6, 0), "junk": (99, 7)}
+    connect, leave, write_in, half, read_out = (step(HOST, k, 100, 65)
+                                                for k in range(5))
+
+    def say(name):
+        event, value = messages[name]
+        return (step(MEMORY, 0, DATA, 0) +
+                step(MEMORY, 0, DATA + 4, value << 16 | event) +
+                descriptor(0, 8, 0, queue=3) + offer(queue=3))
+
+    def room(count=4):
+        return b"".join(descriptor(i, 64, WRITE, DATA + 0x100 + 64 * i, 0, 2) +
+                        offer(i, queue=2) for i in range(count))
+
+    def send(size=100):
+        return descriptor(0, size, 0, queue=1) + offer(queue=1)
+
+    take = descriptor(0, 64, WRITE, DATA + 0x800) + offer()
+    opened = set_up(6, 1, multiport) + room() + say("ready") + say("made") + \
+        say("open")
+    yield "both-ways", (opened + connect + send() + read_out + write_in +
+                        take + step(PAUSE) + take + leave)
+    yield "input-waits", opened + connect + write_in + leave + take + take
+    yield "half-closed", opened + connect + write_in + half + take + send()
+    yield "nobody", opened + send() + send()
+    yield "order", (set_up(6, 0, multiport) + room() + say("open") +
+                    say("made") + say("junk") + say("ready") + say("ready"))
+    yield "reset", opened + connect + write(0x70, 0) + opened + send()
+    yield "slow", opened + connect + send(0xFFF) * 80 + read_out * 3 + leave
+    yield "no-room", (set_up(6, 0, multiport) + say("ready") + connect +
+                      descriptor(0, 7, WRITE, queue=2) + offer(queue=2) +
+                      room())
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
     seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches()),
              "rng": list(ring_seeds()),
+             "console_port": [*ring_seeds(), *console_port_seeds()],
              "balloon": [*ring_seeds(), *balloon_seeds()]}
     for target, made in seeds.items():
         os.makedirs(os.path.join(top, target), exist_ok=True)
