@@ -34,7 +34,8 @@
 	{                                                                      \
 		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
 		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
-		.status = -1, .started = -1, .ready = -1, .lock = -1           \
+		.agent = -1, .status = -1, .started = -1, .ready = -1,         \
+		.lock = -1                                                     \
 	}
 
 /* ---- opening ---- */
@@ -215,6 +216,18 @@ static int open_share(const struct vm_config *c, struct vm_files *f,
 		   : 0;
 }
 
+static int open_agent(const struct vm_config *c, const struct vm_dir *d,
+		      struct vm_files *f, struct fail *why)
+{
+	const char *path = c->agent_path ? c->agent_path : "agent.sock";
+
+	if (!c->agent)
+		return 0;
+	f->agent = c->agent_path ? home_listen_path(path)
+				 : home_listen_at(d->fd, path);
+	return f->agent < 0 ? socket_error(f->agent, path, why) : 0;
+}
+
 /* What lies in the VM's own directory. */
 static int open_own(const struct vm_dir *d, struct vm_files *f,
 		    struct fail *why)
@@ -262,7 +275,7 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 
 	if ((err = open_images(c, f, why)) || (err = save_config(c, d, why)) ||
 	    (err = open_own(d, f, why)) || (err = open_serial(c, f, why)) ||
-	    (err = open_share(c, f, why)))
+	    (err = open_share(c, f, why)) || (err = open_agent(c, d, f, why)))
 		return err;
 	if (c->rng) {
 		f->rng = open("/dev/urandom", O_RDONLY | O_CLOEXEC);

@@ -32,6 +32,7 @@ void config_free(struct vm_config *c)
 		free(c->cmdline);
 	free(c->serial_path);
 	free(c->share_console);
+	free(c->agent_path);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -308,6 +309,21 @@ static void set_balloon_flag(struct vm_config *c, bool on)
 	c->balloon = on;
 }
 
+int config_set_agent(struct vm_config *c, const char *value, struct fail *why)
+{
+	int err = value ? set_path(&c->agent_path, value, why) : 0;
+
+	c->agent |= !err;
+	return err;
+}
+
+static void set_agent_flag(struct vm_config *c, bool on)
+{
+	c->agent = on;
+	free(c->agent_path);
+	c->agent_path = NULL;
+}
+
 static void set_rng_flag(struct vm_config *c, bool on)
 {
 	c->rng = on;
@@ -423,6 +439,12 @@ static json_t *print_balloon(const struct vm_config *c, bool *none)
 	return print_flag(c->balloon, none);
 }
 
+static json_t *print_agent(const struct vm_config *c, bool *none)
+{
+	return c->agent_path ? json_string(c->agent_path)
+			     : print_flag(c->agent, none);
+}
+
 static const struct key keys[] = {
 	{ .name = "name", .set = config_set_name, .print = print_name },
 	{ .name = "kernel", .set = config_set_kernel, .print = print_kernel },
@@ -450,6 +472,10 @@ static const struct key keys[] = {
 	{ .name = "balloon",
 	  .print = print_balloon,
 	  .set_flag = set_balloon_flag },
+	{ .name = "agent",
+	  .set = config_set_agent,
+	  .print = print_agent,
+	  .set_flag = set_agent_flag },
 };
 
 static const struct key *find_key(const char *name)
@@ -486,12 +512,12 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	const struct key *k = find_key(name);
 
 	if (!k)
-		return bad(
-		    why,
-		    "use name, kernel, initrd, cmdline, boot, memory, "
-		    "cpus, serial, share_console, on_reboot, rng, balloon",
-		    "unknown key");
-	if (k->set_flag) {
+		return bad(why,
+			   "use name, kernel, initrd, cmdline, boot, memory, "
+			   "cpus, serial, share_console, on_reboot, rng, "
+			   "balloon, agent",
+			   "unknown key");
+	if (k->set_flag && (!k->set || json_is_boolean(value))) {
 		if (!json_is_boolean(value))
 			return bad(why, "use true or false", "wrong type");
 		k->set_flag(c, json_is_true(value));

@@ -37,8 +37,10 @@ struct vm_config {
 	char *serial_path;   /* FILE, SOCKET */
 	char *share_console; /* one more socket; NULL: none */
 	enum on_reboot on_reboot;
-	bool rng;     /* a virtio-rng */
-	bool balloon; /* a virtio-balloon */
+	bool rng;	  /* a virtio-rng */
+	bool balloon;	  /* a virtio-balloon */
+	bool agent;	  /* a port for the guest agent */
+	char *agent_path; /* its socket; NULL: in the VM's directory */
 };
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
@@ -73,6 +75,9 @@ int config_set_on_reboot(struct vm_config *c, const char *value,
 int config_set_rng(struct vm_config *c, const char *value, struct fail *why);
 int config_set_balloon(struct vm_config *c, const char *value,
 		       struct fail *why);
+
+/* NULL: in the VM's directory. */
+int config_set_agent(struct vm_config *c, const char *value, struct fail *why);
 
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the

@@ -20,8 +20,8 @@
 
 /* What a VM's directory may hold; the lock goes last. */
 static const char *const vm_files_known[] = {
-	"config.json", "console.log", "console.sock", "control.sock",
-	"state.json",  "vmm.log",     "lock",
+	"agent.sock",	"config.json", "console.log", "console.sock",
+	"control.sock", "state.json",  "vmm.log",     "lock",
 };
 
 /* What the lock file of a VM says that is not to be kept. An empty one may be

@@ -9,7 +9,7 @@
  *   HOME/vms/NAME/state.json    how it is, written by its process
  *   HOME/vms/NAME/console.log   what it printed, bounded
  *   HOME/vms/NAME/vmm.log       a detached VM's own messages
- *   HOME/vms/NAME/control.sock  console.sock
+ *   HOME/vms/NAME/control.sock  console.sock  agent.sock
  *
  * The lock is the truth: the kernel drops it when the process dies in any way,
  * so a VM that was killed leaves a dead directory, which the next `run` of

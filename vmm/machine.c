@@ -20,6 +20,7 @@
 #include "balloon.h"
 #include "bus.h"
 #include "console.h"
+#include "console_port.h"
 #include "debugexit.h"
 #include "gmem.h"
 #include "hash.h"
@@ -406,13 +407,35 @@ static int add_balloon(struct machine *m)
 	return m->balloon ? plug(m, &m->balloon->virtio) : -ENOMEM;
 }
 
+/* By this name its agent finds it. */
+#define AGENT_PORT "org.qemu.guest_agent.0"
+
+static int add_agent(struct machine *m)
+{
+	struct console_port_config c = { .loop = m->cfg.loop,
+					 .port = AGENT_PORT };
+	struct console_port *p;
+	int r;
+
+	if (m->cfg.agent_fd < 0)
+		return 0;
+	r = next_window(m, "agent0", &c.virtio);
+	if (r < 0)
+		return r;
+	c.listen_fd = steal_fd(&m->cfg.agent_fd);
+	p = console_port_create(&c);
+	return p ? plug(m, &p->virtio) : -ENOMEM;
+}
+
 /* Those that the configuration asks for; their windows are in the order in
  * which they stand here. */
 static int add_virtio(struct machine *m)
 {
 	int r = add_rng(m);
 
-	return r < 0 ? r : add_balloon(m);
+	if (r < 0 || (r = add_balloon(m)) < 0)
+		return r;
+	return add_agent(m);
 }
 
 int machine_create(struct machine **out, const struct machine_config *c,
@@ -424,6 +447,7 @@ int machine_create(struct machine **out, const struct machine_config *c,
 	if (!m) {
 		close(c->kvm_fd);
 		cleanup_close(&c->rng_fd);
+		cleanup_close(&c->agent_fd);
 		return fail_step(why, -ENOMEM, "machine");
 	}
 	m->cfg = *c;
@@ -463,6 +487,7 @@ void machine_destroy(struct machine *m)
 	for (unsigned i = 0; i < m->ndevices; i++)
 		device_destroy(m->device[i]);
 	cleanup_close(&m->cfg.rng_fd);
+	cleanup_close(&m->cfg.agent_fd);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
 	close(m->cfg.kvm_fd);

@@ -49,6 +49,8 @@ struct machine_config {
 	struct console *console;
 	int rng_fd;	      /* /dev/urandom, taken over; -1: no virtio-rng */
 	bool balloon;	      /* a virtio-balloon */
+	int agent_fd;	      /* a listening socket for the guest agent's
+			       * port, taken over; -1: none */
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */

@@ -27,6 +27,7 @@ CONFIG_SETTER(share_console)
 CONFIG_SETTER(on_reboot)
 CONFIG_SETTER(rng)
 CONFIG_SETTER(balloon)
+CONFIG_SETTER(agent)
 
 #define JSON_ROW                                                               \
 	{                                                                      \
@@ -88,6 +89,12 @@ static const struct option_row run_options[] = {
 	{ .name = "balloon",
 	  .set = set_balloon,
 	  .help = "let the guest give RAM back: see tintype-balloon(1)" },
+	{ .name = "agent",
+	  .argument = "SOCK",
+	  .optional = true,
+	  .set = set_agent,
+	  .help = "serve the guest agent's port at a UNIX socket: see "
+		  "tintype-run(1)" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,

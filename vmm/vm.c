@@ -448,7 +448,7 @@ static int confine_process(const struct vm_files *f, struct fail *why)
 			     f->rng,	    f->in,	f->out,
 			     f->log,	    f->control, f->console[0],
 			     f->console[1], f->status,	f->started,
-			     f->ready,	    f->lock };
+			     f->ready,	    f->lock,	f->agent };
 	int r = sandbox_close_others(keep, ARRAY_SIZE(keep));
 
 	if (r < 0)
@@ -465,6 +465,7 @@ static int build(struct vm *vm, struct fail *why)
 		.memory_bytes = vm->cfg->memory_bytes,
 		.loop = &vm->loop,
 		.rng_fd = vm->files->rng,
+		.agent_fd = vm->files->agent,
 		.balloon = vm->cfg->balloon,
 		.confine = sandbox_vcpu,
 		.event = on_guest_event,
@@ -479,7 +480,8 @@ static int build(struct vm *vm, struct fail *why)
 	if ((r = set_source(vm, why)) || (r = create_console(vm, why)))
 		return r;
 	c.console = vm->console;
-	vm->files->kvm = vm->files->rng = -1; /* the machine's from here on */
+	/* The machine's from here on. */
+	vm->files->kvm = vm->files->rng = vm->files->agent = -1;
 	if ((r = machine_create(&vm->machine, &c, why)) ||
 	    (r = machine_load(vm->machine, &vm->src, why)))
 		return r;

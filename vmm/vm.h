@@ -20,6 +20,7 @@ struct vm_files {
 	int log;	/* console.log, read/write */
 	int control;	/* listening UNIX socket */
 	int console[2]; /* listening UNIX sockets */
+	int agent;	/* a listening UNIX socket */
 	int status;	/* state.json, write: how the VM is, how it ended */
 	int started;	/* a pipe: a line of JSON when the guest runs */
 	int ready;	/* a pipe: one byte when the guest says so */

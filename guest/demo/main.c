@@ -28,6 +28,7 @@ static const struct command *const tables[] = {
 	machine_commands,
 	device_commands,
 	balloon_commands,
+	agent_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

@@ -96,3 +96,47 @@ target: 20M
 	run -3 "$TINTYPE" balloon nobody
 	run -2 "$TINTYPE" balloon
 }
+
+# ---- the guest agent's port ----
+
+# echo_once SOCKET WORD: sends it, prints what comes back.
+echo_once() {
+	python3 - "$1" "$2" <<-'END'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.connect(sys.argv[1])
+	s.sendall(sys.argv[2].encode())
+	got = b""
+	while len(got) < len(sys.argv[2]):
+	    got += s.recv(100)
+	print(got.decode())
+	END
+}
+
+@test "agent: the socket is in the VM's directory, and gone with it" {
+	needs_kvm
+	shell_vm web --agent --cmdline 'run="agent"'
+	local sock=$TINTYPE_HOME/vms/web/agent.sock
+	[ "$(stat -c %a "$sock")" = 600 ]
+	[ "$(echo_once "$sock" hello)" = hello ]
+	[ "$(echo_once "$sock" again)" = again ]
+	[ "$(of web "dev['agent0']['counters']['clients']")" = 2 ]
+	[ "$(of web "d['config']['agent']")" = True ]
+	"$TINTYPE" stop --kill web
+	"$TINTYPE" rm web
+	[ ! -e "$TINTYPE_HOME/vms/web" ]
+}
+
+@test "agent: a socket of one's own, never over a file" {
+	needs_kvm
+	local sock=$BATS_TEST_TMPDIR/own.sock
+	shell_vm web --agent="$sock" --cmdline 'run="agent"'
+	[ "$(echo_once "$sock" hello)" = hello ]
+	run -4 "$TINTYPE" run --agent="$sock" < /dev/null
+	touch "$BATS_TEST_TMPDIR/file"
+	run -4 "$TINTYPE" run --agent="$BATS_TEST_TMPDIR/file" < /dev/null
+	run -2 "$TINTYPE" run --agent= < /dev/null
+	echo '{"agent": true, "balloon": true}' > "$BATS_TEST_TMPDIR/c.json"
+	run -0 "$TINTYPE" run --config "$BATS_TEST_TMPDIR/c.json" --dry-run
+	[[ $output == *'"agent": true'* ]]
+}

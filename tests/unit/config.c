@@ -260,6 +260,30 @@ Test(config, set_cmdline_when_longer_than_the_platform_holds_is_refused)
 	free(text);
 }
 
+Test(config, agent_is_a_flag_or_a_path)
+{
+	json_t *doc;
+
+	cr_assert_eq(from("{\"agent\": \"/a.sock\", \"balloon\": true}"), 0);
+	cr_assert(c.agent && c.balloon);
+	cr_assert_str_eq(c.agent_path, "/a.sock");
+	doc = config_to_json(&c);
+	cr_assert_str_eq(json_string_value(json_object_get(doc, "agent")),
+			 "/a.sock");
+	json_decref(doc);
+	cr_assert_eq(from("{\"agent\": true}"), 0);
+	cr_assert(c.agent && !c.agent_path);
+	doc = config_to_json(&c);
+	cr_assert(json_is_true(json_object_get(doc, "agent")));
+	json_decref(doc);
+	cr_assert_eq(from("{\"agent\": false}"), 0);
+	cr_assert_not(c.agent);
+	cr_assert_eq(from("{\"agent\": 7}"), -EINVAL);
+	cr_assert_eq(from("{\"agent\": \"\"}"), -EINVAL);
+	cr_assert_eq(from("{\"balloon\": \"1G\"}"), -EINVAL);
+	cr_assert_not(c.agent);
+}
+
 Test(config, set_serial_when_changed_forgets_the_path)
 {
 	cr_assert_eq(config_set_serial(&c, "file=/a", &why), 0);

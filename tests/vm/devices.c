@@ -4,8 +4,11 @@
  * demo guest's commands check what the guest sees.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "device.h"
 #include "util.h"
@@ -183,5 +186,118 @@ Test(balloon, after_a_reset_of_the_machine_works)
 		cr_assert_eq(vmtest_wait(&t), GUEST_RESET);
 	}
 	cr_assert_eq(count_of("balloon0", "inflated_pages"), 400);
+	vmtest_fini(&t);
+}
+
+/* ---- the guest agent's port ---- */
+
+static struct sockaddr_un address;
+static socklen_t address_len;
+
+/* At an abstract name of the kernel's choice. */
+static int listening(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	address_len = sizeof(address);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)),
+		     0);
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &address_len),
+		     0);
+	cr_assert_eq(listen(fd, 4), 0);
+	return fd;
+}
+
+static int client(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, address_len), 0);
+	return fd;
+}
+
+/* Sends `len` bytes of a pattern, and reads them back. With `pause` the VM is
+ * paused now and then. */
+static void echo(int fd, size_t len, bool pause)
+{
+	size_t sent = 0, got = 0;
+	unsigned round = 0;
+	uint8_t buf[700];
+
+	while (got < len) {
+		size_t n = MIN(sizeof(buf), len - sent);
+		ssize_t r;
+
+		for (size_t i = 0; i < n; i++)
+			buf[i] = (uint8_t)((sent + i) % 251);
+		r = n ? write(fd, buf, n) : 0;
+		cr_assert(r >= 0 || errno == EAGAIN);
+		sent += (size_t)MAX(r, (ssize_t)0);
+		vmtest_let_run(&t, 1);
+		if (pause && round++ % 8 == 0) {
+			machine_pause(t.machine);
+			machine_run(t.machine);
+		}
+		r = read(fd, buf, sizeof(buf));
+		cr_assert(r > 0 || (r < 0 && errno == EAGAIN));
+		for (ssize_t i = 0; i < r; i++)
+			cr_assert_eq(buf[i], (got + (size_t)i) % 251);
+		got += (size_t)MAX(r, (ssize_t)0);
+	}
+}
+
+Test(agent, bytes_come_back_through_the_guest_for_one_client_after_another)
+{
+	int fd;
+
+	vmtest_init(&t, &(struct vmtest_config){ .cmdline = SCRIPT("agent"),
+						 .agent_fd = listening() });
+	machine_run(t.machine);
+	for (unsigned i = 0; i < 3; i++) {
+		fd = client();
+		echo(fd, 20000, false);
+		close(fd);
+	}
+	cr_assert(vmtest_wait_output(&t, "port org.qemu.guest_agent.0"));
+	cr_assert(vmtest_wait_output(&t, "gone"));
+	cr_assert_eq(count_of("agent0", "clients"), 3);
+	cr_assert_eq(count_of("agent0", "in_bytes"), 60000);
+	cr_assert_eq(count_of("agent0", "out_bytes"), 60000);
+	cr_assert_eq(count_of("agent0", "dropped_bytes"), 0);
+	vmtest_fini(&t);
+}
+
+Test(agent, bytes_when_paused_again_and_again_are_not_lost)
+{
+	int fd;
+
+	vmtest_init(&t, &(struct vmtest_config){ .cmdline = SCRIPT("agent"),
+						 .agent_fd = listening() });
+	machine_run(t.machine);
+	fd = client();
+	echo(fd, 50000, true);
+	close(fd);
+	vmtest_fini(&t);
+}
+
+Test(agent, client_stays_when_the_guest_reboots)
+{
+	int fd;
+
+	vmtest_init(&t, &(struct vmtest_config){
+			    .cmdline = SCRIPT("agent 1000; reboot"),
+			    .agent_fd = listening() });
+	machine_run(t.machine);
+	fd = client();
+	for (unsigned i = 0; i < 3; i++) {
+		echo(fd, 1000, false);
+		if (!t.told)
+			vmtest_wait(&t);
+		cr_assert_eq(t.event, GUEST_RESET);
+		cr_assert_eq(machine_reset(t.machine, &t.why), 0);
+	}
+	cr_assert_eq(count_of("agent0", "clients"), 1);
+	close(fd);
 	vmtest_fini(&t);
 }

@@ -34,6 +34,7 @@ struct vmtest_config {
 	uint64_t memory;     /* 0: 32 MiB */
 	uint64_t region_max;
 	bool rng, balloon;
+	int agent_fd; /* a listening socket, taken over; 0: none */
 };
 
 /* Skips the test, with the reason, where /dev/kvm cannot be used. Builds and
