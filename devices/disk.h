@@ -37,8 +37,9 @@ struct disk_request {
 	 * `done`. READ and WRITE. */
 	struct iovec *iov;
 	unsigned niov;
-	/* 0 or -errno. Of a failed write any part may be there. The request may
-	 * be freed or used anew in it. */
+	/* 0 or -errno; what is cut short is no 0. Of a failed read or write any
+	 * part may be there. The request may be freed or used anew in it:
+	 * submitted and committed, even while the disk drains. */
 	void (*done)(struct disk_request *r, int result);
 	void *owner;		   /* the caller's */
 	struct disk_request *next; /* the disk's while it is on its way */
