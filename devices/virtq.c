@@ -319,3 +319,20 @@ bool virtq_enable_kicks(struct virtq *q)
 	}
 	return virtq_offers(q);
 }
+
+struct virtq_watch virtq_watch(const struct virtq *q)
+{
+	static const uint16_t nothing;
+
+	if (!q->avail)
+		return (struct virtq_watch){ .idx = &nothing };
+	return (struct virtq_watch){
+		.idx = &q->avail[1],
+		.seen = state_of(q)->last_avail[q->index],
+	};
+}
+
+bool virtq_watch_offers(const struct virtq_watch *w)
+{
+	return load(w->idx) != w->seen;
+}

@@ -105,4 +105,16 @@ bool virtq_enable_kicks(struct virtq *q);
 /* Does the driver offer something that was not popped yet? Asks for no kick. */
 bool virtq_offers(const struct virtq *q);
 
+/*
+ * The same for a thread that does not hold the lock, for as long as the machine
+ * lives: looks at RAM only. What was ready when it was made may be reset
+ * meanwhile, so that "true" means no more than to look again with the lock.
+ */
+struct virtq_watch {
+	const uint16_t *idx;
+	uint16_t seen;
+};
+struct virtq_watch virtq_watch(const struct virtq *q);
+bool virtq_watch_offers(const struct virtq_watch *w);
+
 #endif

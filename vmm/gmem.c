@@ -2,6 +2,7 @@
 /* Guest RAM: bounds by subtraction, marks after the store. */
 #include "gmem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -208,6 +209,15 @@ void gmem_return(struct gmem *m, gpa_t a, size_t written)
 
 	if (at >= 0)
 		mark(m, (uint64_t)at, written);
+}
+
+void gmem_wrote(struct gmem *m, const void *lent, size_t written)
+{
+	uint64_t at = (uint64_t)((const uint8_t *)lent - m->base);
+
+	assert(range_within(at, written, m->bytes));
+	if (written)
+		mark(m, at, written);
 }
 
 uint64_t gmem_take_marks(struct gmem *m, uint64_t word)

@@ -102,6 +102,8 @@ Test(gmem, writes_mark_each_page_they_touch_once)
 	cr_assert_eq(gmem_take_marks(&m, 1), 1);
 	gmem_return(&m, GPA(0), 0);
 	cr_assert_eq(gmem_take_marks(&m, 0), 0);
+	gmem_wrote(&m, (char *)gmem_borrow(&m, GPA(0), 8192) + 4095, 2);
+	cr_assert_eq(gmem_take_marks(&m, 0), 3);
 	gmem_fini(&m);
 }
 
