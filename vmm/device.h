@@ -4,7 +4,8 @@
  * table of registers, and these operations. The bus calls read and write on a
  * vCPU's thread, the loop calls the host's side on the I/O thread: both hold
  * dev->lock, which guards everything in the device. The machine calls the
- * rest, with the lock held, while the vCPUs are parked.
+ * rest, with the lock held, while the vCPUs are parked; quiesce also before it
+ * parks them, since one may wait in a register write for what is in flight.
  */
 #ifndef TINTYPE_DEVICE_H
 #define TINTYPE_DEVICE_H

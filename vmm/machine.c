@@ -586,18 +586,24 @@ void machine_run(struct machine *m)
 		vcpu_unpark(&m->vcpu[i]);
 }
 
-void machine_pause(struct machine *m)
+static void quiesce(struct machine *m)
 {
-	go(m, MACHINE_PARKING);
-	for (unsigned i = 0; i < m->nvcpus; i++)
-		vcpu_request_park(&m->vcpu[i]);
-	for (unsigned i = 0; i < m->nvcpus; i++)
-		vcpu_wait_parked(&m->vcpu[i]);
 	for (unsigned i = 0; i < m->ndevices; i++) {
 		_locked_(&m->device[i]->lock);
 		if (m->device[i]->ops->quiesce)
 			m->device[i]->ops->quiesce(m->device[i]);
 	}
+}
+
+void machine_pause(struct machine *m)
+{
+	go(m, MACHINE_PARKING);
+	quiesce(m);
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		vcpu_request_park(&m->vcpu[i]);
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		vcpu_wait_parked(&m->vcpu[i]);
+	quiesce(m);
 	go(m, MACHINE_QUIESCED);
 }
 

@@ -12,8 +12,11 @@
  *     any ── machine_destroy ──► gone
  *
  * QUIESCED: every vCPU is parked (vcpu.h) and every device is quiesced: the
- * one state in which state is read, set, reset, saved. A stop parks first and
- * quiesces then; running again is the reverse.
+ * one state in which state is read, set, reset, saved. A stop drains the
+ * devices while the vCPUs still run (one may wait in a device's reset for what
+ * is in flight, which only the I/O thread can end), parks them, and quiesces
+ * once more, for what they have written meanwhile; running again is the
+ * reverse.
  *
  * Owner: the I/O thread, for all of this.
  */
