@@ -78,7 +78,8 @@ int gmem_fill(struct gmem *m, gpa_t a, uint8_t byte, size_t len);
 void *gmem_borrow(struct gmem *m, gpa_t a, size_t len);
 void gmem_return(struct gmem *m, gpa_t a, size_t written);
 
-/* gmem_return for who has kept only the pointer that was lent, or one into it. */
+/* gmem_return for who has kept only the pointer that was lent, or one into it.
+ */
 void gmem_wrote(struct gmem *m, const void *lent, size_t written);
 
 /*
