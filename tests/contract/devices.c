@@ -13,10 +13,12 @@
 #include <sys/un.h>
 
 #include "balloon.h"
+#include "blk.h"
 #include "bus.h"
 #include "console.h"
 #include "console_port.h"
 #include "debugexit.h"
+#include "fake_disk.h"
 #include "i8042.h"
 #include "log.h"
 #include "power.h"
@@ -41,6 +43,8 @@ struct rig {
 	struct sockaddr_un address; /* the port's */
 	socklen_t address_len;
 	int client;
+	struct fake_disk disk;
+	struct blk *blk;
 	struct debugexit debugexit;
 	struct i8042 i8042;
 	struct power power;
@@ -82,6 +86,17 @@ static void poke_port(struct rig *r, uint64_t random)
 		close(r->client);
 		r->client = -1;
 	}
+}
+
+/* Requests end at once, or later. */
+static void poke_blk(struct rig *r, uint64_t random)
+{
+	_locked_(&r->blk->virtio.dev.lock);
+
+	r->disk.later = random & 1;
+	r->disk.fail = random & 2 ? -EIO : 0;
+	fake_disk_end_all(&r->disk);
+	virtio_kicked(&r->blk->virtio);
 }
 
 static void poke_power(struct rig *r, uint64_t random)
@@ -129,6 +144,7 @@ struct row {
 static const struct row table[] = {
 	{ CREATED(balloon), 0x6000, 0x1000, poke_balloon },
 	{ CREATED(port), 0x7000, 0x1000, poke_port },
+	{ CREATED(blk), 0x8000, 0x1000, poke_blk },
 	{ DEVICE(debugexit), 0x0000, 4, NULL },
 	{ DEVICE(i8042), 0x1000, 1, NULL },
 	{ DEVICE(power), 0x2000, 16, poke_power },
@@ -192,6 +208,14 @@ static void build(struct rig *r)
 	cr_assert_eq(loop_init(&r->loop), 0);
 	cr_assert_eq(console_create(&r->con, &r->loop, &none), 0);
 	cr_assert_eq(gmem_init(&r->ram, &region, 1), 0);
+	fake_disk_init(&r->disk, MIB(1), false);
+	r->blk = blk_create(&(struct blk_config){ .virtio = { .name = "disk0",
+							      .ram = &r->ram,
+							      .irq = no_irq(),
+							      .kick_fd = -1 },
+						  .disk = &r->disk.disk,
+						  .loop = &r->loop });
+	cr_assert_not_null(r->blk);
 	debugexit_init(&r->debugexit, "debugexit0", &r->events);
 	i8042_init(&r->i8042, "i8042", &r->events);
 	power_init(&r->power, "power0", no_irq(), &r->events);
@@ -229,6 +253,7 @@ static void tear_down(struct rig *r)
 	if (r->client >= 0)
 		close(r->client);
 	close(r->random_fd);
+	fake_disk_fini(&r->disk);
 	console_destroy(r->con);
 	loop_fini(&r->loop);
 	gmem_fini(&r->ram);

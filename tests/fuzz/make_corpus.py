@@ -405,13 +405,93 @@ def console_port_seeds():
                       room())
 
 
+def held(steps):
+    """The same, but what is on its way stays so after each step."""
+    return b"".join(bytes([steps[i] | 0x80]) + steps[i + 1:i + 8]
+                    for i in range(0, len(steps), 8))
+
+
+def blk_seeds():
+    """Each request, good and bad, ending at once, later, or never."""
+    FLUSH, WCE, DISCARD, ZEROES = 1 << 9, 1 << 11, 1 << 13, 1 << 14
+    LATER, END, END_ALL, TASKS, KICKED, LIMITS = range(6)
+    HEADER, STATUS, PAYLOAD = 0x9000, 0x9100, 0xB000
+
+    def words(at, *values):
+        return b"".join(step(MEMORY, 0, at + 4 * i, v & 0xFFFFFFFF)
+                        for i, v in enumerate(values))
+
+    def host(kind, a=0, c=0):
+        return step(HOST, kind, a, c)
+
+    def request(kind, sector=0, size=512, into=None, at=PAYLOAD, head=0):
+        into = kind in (0, 8) if into is None else into
+        steps = words(HEADER, kind, 0, sector, sector >> 32)
+        steps += descriptor(head, 16, NEXT, at=HEADER, following=head + 1)
+        steps += descriptor(head + 1, size, NEXT | (WRITE if into else 0),
+                            at=at, following=head + 2)
+        steps += descriptor(head + 2, 1, WRITE, at=STATUS)
+        return steps + offer(head)
+
+    def case(*steps, features=FLUSH, event_idx=True):
+        return set_up(5, event_idx, features) + b"".join(steps)
+
+    for name, kind in (("in", 0), ("out", 1), ("scsi", 2), ("flush", 4),
+                       ("id", 8), ("lifetime", 10), ("erase", 14)):
+        yield name, case(request(kind))
+    yield "through", case(request(1), features=0)
+    yield "wce", case(step(REGISTER, 0, 0x120, 0), request(1),
+                      features=FLUSH | WCE)
+    yield "odd", case(request(0, size=511), request(1, size=513))
+    yield "last", case(request(0, sector=127), request(0, sector=128),
+                       request(1, sector=127, size=1024))
+    yield "wrap", case(request(0, sector=1 << 55),
+                       request(1, sector=(1 << 64) - 1))
+    yield "id-short", case(request(8, size=19), request(8, size=40))
+    for name, flags in (("discard", 0), ("unmap", 1), ("flags", 6)):
+        for kind in (11, 13):
+            yield f"{name}-{kind}", case(
+                words(PAYLOAD, 3, 0, 5, flags), request(kind, size=16),
+                request(kind, size=32), request(kind, size=15),
+                words(PAYLOAD, -1, -1, -1, flags), request(kind, size=16),
+                features=FLUSH | DISCARD | ZEROES)
+    yield "no-header", case(descriptor(0, 15, NEXT, at=HEADER, following=1),
+                            descriptor(1, 1, WRITE, at=STATUS), offer())
+    yield "no-status", case(descriptor(0, 16, 0, at=HEADER), offer())
+    yield "cut", case(words(HEADER, 0, 0, 1, 0),
+                      descriptor(0, 3, NEXT, at=HEADER, following=1),
+                      descriptor(1, 13, NEXT, at=HEADER + 3, following=2),
+                      descriptor(2, 0, NEXT | WRITE, following=3),
+                      descriptor(3, 513, WRITE, at=PAYLOAD), offer())
+    later = host(LATER, 1)
+    three = b"".join(request(0, sector=i, at=PAYLOAD + 512 * i, head=3 * i)
+                     for i in range(3))
+    yield "later", held(case(later, three, host(END, 1), host(END, 0, 11),
+                             host(END_ALL))) + step(PAUSE)
+    yield "reset", held(case(later, three, write(0x70, 0), host(END_ALL)))
+    yield "pause", held(case(later, three)) + step(PAUSE) + host(LATER)
+    yield "again", held(case(later, request(0), *[offer()] * 40,
+                             host(END_ALL)))
+    yield "through-later", held(case(later, request(1), host(END, 0),
+                                     host(END, 0), features=0))
+    yield "fails", case(host(LATER, 2), request(0), request(1), request(4))
+    yield "polls", case(request(0), request(0, head=3)[:-8], host(TASKS),
+                        host(TASKS), host(KICKED))
+    yield "limits", case(*[request(0, size=2048)] * 4, host(LIMITS),
+                         host(LIMITS))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
-    seeds = {"layer": [*layers(), *raw_layers()], "patch": list(patches()),
-             "rng": list(ring_seeds()),
-             "console_port": [*ring_seeds(), *console_port_seeds()],
-             "balloon": [*ring_seeds(), *balloon_seeds()]}
+    seeds = {
+        "balloon": [*ring_seeds(), *balloon_seeds()],
+        "blk": [*ring_seeds(), *blk_seeds()],
+        "console_port": [*ring_seeds(), *console_port_seeds()],
+        "layer": [*layers(), *raw_layers()],
+        "patch": list(patches()),
+        "rng": list(ring_seeds()),
+    }
     for target, made in seeds.items():
         os.makedirs(os.path.join(top, target), exist_ok=True)
         for name, data in made:
