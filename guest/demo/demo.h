@@ -21,7 +21,8 @@ struct command {
 
 /* Tables end with a name of NULL. */
 extern const struct command memory_commands[], time_commands[], cpu_commands[],
-    machine_commands[], device_commands[], balloon_commands[], agent_commands[];
+    machine_commands[], device_commands[], balloon_commands[], agent_commands[],
+    disk_commands[];
 
 extern bool demo_deterministic; /* the command line says so */
 

@@ -29,6 +29,7 @@ static const struct command *const tables[] = {
 	device_commands,
 	balloon_commands,
 	agent_commands,
+	disk_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

@@ -4,7 +4,6 @@
 
 #include "platform.h"
 
-#define WINDOWS	  16
 #define MAX_QUEUE 256
 
 enum {
@@ -69,22 +68,38 @@ void virtio_set(const struct virtio_dev *d, unsigned reg, uint32_t v)
 	mmio_write(d->base + reg, 4, v);
 }
 
-bool virtio_find(uint32_t id, unsigned n, struct virtio_dev *d)
+static const struct windows {
+	uint64_t base;
+	unsigned bytes, count, gsi;
+} places[] = {
+	{ PLATFORM_VIRTIO_MMIO, PLATFORM_VIRTIO_BYTES, 16,
+	  PLATFORM_VIRTIO_GSI },
+	{ 0xfeb00000, 512, 24, 24 }, /* QEMU's microvm, with two IOAPICs */
+};
+
+static bool find_in(const struct windows *w, uint32_t id, unsigned n,
+		    struct virtio_dev *d)
 {
-	mem_map(PLATFORM_VIRTIO_MMIO, WINDOWS * PLATFORM_VIRTIO_BYTES);
-	for (unsigned i = 0; i < WINDOWS; i++) {
+	mem_map(w->base, (uint64_t)w->count * w->bytes);
+	for (unsigned i = 0; i < w->count; i++) {
 		*d = (struct virtio_dev){
-			.base = PLATFORM_VIRTIO_MMIO +
-				i * (uint64_t)PLATFORM_VIRTIO_BYTES,
-			.gsi = PLATFORM_VIRTIO_GSI + i,
+			.base = w->base + (uint64_t)i * w->bytes,
+			.gsi = w->gsi + i,
 			.id = id,
 		};
-		/* Windows are filled from the first one on. */
 		if (virtio_get(d, MAGIC) != 0x74726976)
 			return false;
 		if (virtio_get(d, DEVICE_ID) == id && n-- == 0)
 			return true;
 	}
+	return false;
+}
+
+bool virtio_find(uint32_t id, unsigned n, struct virtio_dev *d)
+{
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (find_in(&places[i], id, n, d))
+			return true;
 	return false;
 }
 
@@ -154,14 +169,22 @@ const char *virtio_queue(struct virtio_dev *d, unsigned index, uint16_t size,
 	return virtio_get(d, QUEUE_READY) ? NULL : "refuses the queue";
 }
 
+/* The event word stands behind the ring of the queue's own size. */
+static uint16_t avail_event(const struct virtio_queue *q)
+{
+	return get16((const uint16_t *)&q->ring->used.ring[q->size]);
+}
+
+bool virtio_all_taken(const struct virtio_queue *q)
+{
+	return avail_event(q) == q->next_avail;
+}
+
 static bool wants_kick(struct virtio_queue *q, uint16_t old)
 {
-	/* The event word stands behind the ring of the queue's own size. */
-	const uint16_t *event = (const uint16_t *)&q->ring->used.ring[q->size];
-
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (q->dev->features & VIRTIO_EVENT_IDX)
-		return (uint16_t)(q->next_avail - get16(event) - 1) <
+		return (uint16_t)(q->next_avail - avail_event(q) - 1) <
 		       (uint16_t)(q->next_avail - old);
 	return !(get16(&q->ring->used.flags) & 1);
 }
@@ -185,8 +208,10 @@ int virtio_offer(struct virtio_queue *q, const struct virtio_buf *bufs,
 	q->nfree = (uint16_t)(q->nfree - n);
 	q->ring->avail.ring[old % q->size] = head;
 	set16(&q->ring->avail.idx, ++q->next_avail);
-	if (wants_kick(q, old))
+	if (wants_kick(q, old)) {
+		q->kicks++;
 		virtio_set(q->dev, QUEUE_NOTIFY, q->index);
+	}
 	return head;
 }
 
@@ -214,19 +239,30 @@ bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written)
 
 /* ---- interrupts ---- */
 
-static struct virtio_queue *listening;
+#define LISTENERS 16
 
+static struct virtio_queue *listening[LISTENERS];
+static unsigned listeners;
+
+/* All devices share the vector: each is asked. */
 static void on_interrupt(void)
 {
-	uint32_t status = virtio_get(listening->dev, INTERRUPT_STATUS);
+	for (unsigned i = 0; i < listeners; i++) {
+		struct virtio_queue *q = listening[i];
+		uint32_t status = virtio_get(q->dev, INTERRUPT_STATUS);
 
-	virtio_set(listening->dev, INTERRUPT_ACK, status);
-	listening->interrupts++;
+		if (!status)
+			continue;
+		virtio_set(q->dev, INTERRUPT_ACK, status);
+		q->interrupts++;
+	}
 }
 
 void virtio_listen(struct virtio_queue *q, unsigned vector)
 {
-	listening = q;
+	if (listeners == LISTENERS)
+		guest_panic("virtio: too many devices");
+	listening[listeners++] = q;
 	irq_set_handler(vector, on_interrupt);
 	ioapic_route(q->dev->gsi, vector, false);
 }

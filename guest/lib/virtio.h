@@ -26,7 +26,8 @@ struct virtio_dev {
 	uint64_t features; /* that were agreed on */
 };
 
-/* The n-th device of that kind in the windows of platform.h. */
+/* The n-th device of that kind in the windows of platform.h; or where another
+ * VMM has them, beside which we are measured. */
 bool virtio_find(uint32_t id, unsigned n, struct virtio_dev *d);
 uint32_t virtio_get(const struct virtio_dev *d, unsigned reg);
 void virtio_set(const struct virtio_dev *d, unsigned reg, uint32_t v);
@@ -50,6 +51,7 @@ struct virtio_queue {
 	uint16_t free; /* first free descriptor */
 	uint16_t nfree;
 	uint16_t next_avail, seen_used;
+	uint64_t kicks;
 	struct virtio_ring *ring;
 	volatile uint64_t interrupts;
 };
@@ -61,6 +63,9 @@ const char *virtio_queue(struct virtio_dev *d, unsigned index, uint16_t size,
 /* Offers a request; its id, or -1: no room. Kicks unless the device looks. */
 int virtio_offer(struct virtio_queue *q, const struct virtio_buf *bufs,
 		 unsigned n);
+/* Has the device taken all that was offered? It asks for a kick then
+ * (VIRTIO_EVENT_IDX). */
+bool virtio_all_taken(const struct virtio_queue *q);
 /* A finished request, if there is one: its id and the bytes written. */
 bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written);
 /* Have interrupts of the device counted in the queue from now on, and sleep
