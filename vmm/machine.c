@@ -18,6 +18,7 @@
 
 #include "acpi.h"
 #include "balloon.h"
+#include "blk.h"
 #include "bus.h"
 #include "console.h"
 #include "console_port.h"
@@ -427,15 +428,56 @@ static int add_agent(struct machine *m)
 	return p ? plug(m, &p->virtio) : -ENOMEM;
 }
 
+static int add_disk(struct machine *m, const struct machine_disk *d)
+{
+	struct blk_config c = {
+		.disk = d->disk,
+		.loop = m->cfg.loop,
+		.serial = d->serial ? d->serial : d->id,
+		.bytes_a_second = d->bytes_a_second,
+		.ops_a_second = d->ops_a_second,
+		.poll_max_ns = BLK_POLL_NS,
+	};
+	char name[BLK_NAME_MAX];
+	struct blk *blk;
+	int r;
+
+	static_assert(sizeof("disk-") + MACHINE_DISK_ID_MAX <= BLK_NAME_MAX,
+		      "every id fits");
+	if (strlen(d->id) > MACHINE_DISK_ID_MAX)
+		return -ENAMETOOLONG;
+	snprintf(name, sizeof(name), "disk-%s", d->id);
+	r = next_window(m, name, &c.virtio);
+	if (r < 0)
+		return r;
+	blk = blk_create(&c);
+	return blk ? plug(m, &blk->virtio) : -ENOMEM;
+}
+
+static int add_disks(struct machine *m)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < m->cfg.ndisks && r == 0; i++)
+		r = add_disk(m, &m->cfg.disk[i]);
+	return r;
+}
+
 /* Those that the configuration asks for; their windows are in the order in
  * which they stand here. */
 static int add_virtio(struct machine *m)
 {
-	int r = add_rng(m);
+	static int (*const add[])(struct machine *) = {
+		add_disks,
+		add_rng,
+		add_balloon,
+		add_agent,
+	};
+	int r = 0;
 
-	if (r < 0 || (r = add_balloon(m)) < 0)
-		return r;
-	return add_agent(m);
+	for (unsigned i = 0; i < ARRAY_SIZE(add) && r == 0; i++)
+		r = add[i](m);
+	return r;
 }
 
 int machine_create(struct machine **out, const struct machine_config *c,

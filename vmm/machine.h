@@ -40,8 +40,18 @@ enum machine_state {
 
 struct console;
 struct device;
+struct disk;
 struct loop;
 struct machine;
+
+/* A virtio-blk. */
+struct machine_disk {
+	const char *id;	    /* "root": the device is "disk-root" */
+	struct disk *disk;  /* the caller's, who ends it after the machine */
+	const char *serial; /* NULL: the id */
+	uint64_t bytes_a_second, ops_a_second; /* 0: no limit */
+};
+#define MACHINE_DISK_ID_MAX 20 /* bytes */
 
 struct machine_config {
 	int kvm_fd; /* taken over */
@@ -50,10 +60,12 @@ struct machine_config {
 	uint64_t region_max; /* 0: no limit; tests want many memory slots */
 	struct loop *loop;
 	struct console *console;
-	int rng_fd;	      /* /dev/urandom, taken over; -1: no virtio-rng */
-	bool balloon;	      /* a virtio-balloon */
-	int agent_fd;	      /* a listening socket for the guest agent's
-			       * port, taken over; -1: none */
+	int rng_fd;   /* /dev/urandom, taken over; -1: no virtio-rng */
+	bool balloon; /* a virtio-balloon */
+	int agent_fd; /* a listening socket for the guest agent's
+		       * port, taken over; -1: none */
+	const struct machine_disk *disk; /* in the order that the guest sees */
+	unsigned ndisks;
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */

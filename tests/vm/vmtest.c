@@ -81,6 +81,8 @@ void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 		    c->rng ? open("/dev/urandom", O_RDONLY | O_CLOEXEC) : -1,
 		.balloon = c->balloon,
 		.agent_fd = c->agent_fd ? c->agent_fd : -1,
+		.disk = c->disk,
+		.ndisks = c->ndisks,
 		.cpus = c->cpus ? c->cpus : 1,
 		.memory_bytes = c->memory ? c->memory : MIB(32),
 		.region_max = c->region_max,

@@ -35,6 +35,8 @@ struct vmtest_config {
 	uint64_t region_max;
 	bool rng, balloon;
 	int agent_fd; /* a listening socket, taken over; 0: none */
+	const struct machine_disk *disk; /* of the test */
+	unsigned ndisks;
 };
 
 /* Skips the test, with the reason, where /dev/kvm cannot be used. Builds and
