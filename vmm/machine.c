@@ -23,6 +23,7 @@
 #include "console.h"
 #include "console_port.h"
 #include "debugexit.h"
+#include "fatal.h"
 #include "gmem.h"
 #include "hash.h"
 #include "i8042.h"
@@ -320,7 +321,7 @@ static void init_devices(struct machine *m)
 
 	/* It fails only where the kernel has no getrandom. */
 	if (random_bytes(id, sizeof(id)))
-		abort();
+		fatal_abort();
 	uart_init(&m->uart, "uart0", line(m, PLATFORM_UART_GSI),
 		  m->cfg.console);
 	power_init(&m->power, "power0", line(m, PLATFORM_POWER_GSI),

@@ -19,6 +19,7 @@
 
 #include "sandbox_filter.h"
 #include "sandbox_policy.h"
+#include "thread.h"
 #include "util.h"
 
 #ifdef TINTYPE_INSTRUMENTED
@@ -194,13 +195,14 @@ static int install(const struct sandbox_filter *f)
 {
 	struct sock_filter insn[MAX_INSNS];
 	struct sock_fprog prog = { .len = f->insns, .filter = insn };
+	struct thread_id self = thread_learn();
 
 	if (instrumented)
 		return 0;
 	assert(f->insns <= MAX_INSNS);
 	memcpy(insn, f->insn, f->insns * sizeof(*insn));
 	for (unsigned i = 0; i < f->pids; i++)
-		insn[f->pid_at[i]].k = (uint32_t)getpid();
+		insn[f->pid_at[i]].k = (uint32_t)self.process;
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
 		return -errno;
 	return 0;

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "cpuid.h"
+#include "fatal.h"
 #include "kvm.h"
 #include "log.h"
 #include "platform.h"
@@ -520,14 +521,16 @@ static void run_guest(struct vcpu *v)
 
 static void *vcpu_thread(void *arg)
 {
+	struct thread_id self = thread_learn();
 	struct vcpu *v = arg;
 	int r = v->shared->confine ? v->shared->confine() : 0;
 
 	if (r < 0) {
 		log_error("vcpu", "confine vCPU %u: %s", v->id, strerror(-r));
-		abort(); /* never a guest without its sandbox */
+		fatal_abort(); /* never a guest without its sandbox */
 	}
 	pthread_mutex_lock(&v->lock);
+	v->tid = self;
 	for (;;) {
 		v->parked = true;
 		pthread_cond_broadcast(&v->changed);
@@ -578,8 +581,9 @@ void vcpu_request_park(struct vcpu *v)
 		return;
 	v->want_park = true;
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (!pthread_equal(v->thread, pthread_self()))
-		pthread_kill(v->thread, kick_signal());
+	/* One that has not come so far as to have an id sees want_park. */
+	if (v->tid.thread && !pthread_equal(v->thread, pthread_self()))
+		thread_signal(v->tid, kick_signal());
 }
 
 void vcpu_wait_parked(struct vcpu *v)

@@ -24,6 +24,7 @@
 #include "bus.h"
 #include "fail.h"
 #include "guest_event.h"
+#include "thread.h"
 
 /* What all vCPUs of a machine share; outlives them. */
 struct vcpu_shared {
@@ -54,8 +55,9 @@ struct vcpu {
 	struct vcpu_reset *reset;
 	pthread_t thread;
 	bool started;
-	pthread_mutex_t lock; /* guards want_park, parked, quit */
+	pthread_mutex_t lock; /* guards want_park, parked, quit, tid */
 	pthread_cond_t changed;
+	struct thread_id tid; /* zero until the thread has the lock */
 	bool want_park, parked, quit;
 	struct vcpu_counters counters;
 };

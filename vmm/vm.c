@@ -29,6 +29,7 @@
 #include "machine.h"
 #include "sandbox.h"
 #include "terminal.h"
+#include "thread.h"
 #include "util.h"
 
 struct vm {
@@ -41,6 +42,7 @@ struct vm {
 	struct boot_source src;
 	struct loop_source signals;
 	struct loop_timer settled, button;
+	pid_t pid;	     /* ours, which the sandbox does not tell */
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	time_t started;	     /* wall clock, for people */
 	bool ready, ended;
@@ -54,7 +56,7 @@ struct vm {
 static void write_status(struct vm *vm)
 {
 	_cleanup_free_ char *text = NULL;
-	json_t *doc = json_pack("{s:i, s:I, s:s}", "pid", (int)getpid(),
+	json_t *doc = json_pack("{s:i, s:I, s:s}", "pid", (int)vm->pid,
 				"started", (json_int_t)vm->started, "state",
 				vm->ended ? "ended" : "running");
 	size_t len;
@@ -199,7 +201,7 @@ static void on_signal(struct loop_source *s, uint32_t events)
 static void on_fatal(int sig)
 {
 	terminal_restore();
-	raise(sig); /* SA_RESETHAND: it ends us now */
+	thread_raise(sig); /* SA_RESETHAND: it ends us now */
 }
 
 /* Those that end a process which does not ask for them, so that the terminal is
@@ -247,7 +249,7 @@ static int op_status(void *ctx, json_t *args, json_t **result, struct fail *why)
 	*result = json_pack(
 	    "{s:s, s:s, s:i, s:i, s:I, s:b, s:I}", "name", vm->cfg->name,
 	    "state", machine_state_name(machine_state(vm->machine)), "pid",
-	    (int)getpid(), "cpus", (int)vm->cfg->cpus, "memory",
+	    (int)vm->pid, "cpus", (int)vm->cfg->cpus, "memory",
 	    (json_int_t)vm->cfg->memory_bytes, "ready", vm->ready, "uptime_ns",
 	    (json_int_t)(now_ns() - vm->started_ns));
 	return *result ? 0 : -ENOMEM;
@@ -566,7 +568,9 @@ static void own_console(struct vm_files *f)
 
 int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
 {
-	struct vm vm = { .cfg = c, .files = f, .signals = { .fd = -1 } };
+	struct vm vm = {
+		.cfg = c, .files = f, .signals = { .fd = -1 }, .pid = getpid()
+	};
 	int r;
 
 	own_console(f);

@@ -33,6 +33,7 @@
 #include "log.h"
 #include "sandbox.h"
 #include "sandbox_policy.h"
+#include "thread.h"
 #include "util.h"
 
 /* More than x86-64 has; the kernel's table ended at 463 in Linux 6.12. */
@@ -495,6 +496,7 @@ struct worker {
 	int event_fd;
 	bool ready, quit;
 	int confined;
+	struct thread_id id;
 };
 
 /* As a vCPU's thread lives: locks, a wake-up, a kick, its end. */
@@ -503,6 +505,7 @@ static void *worker_thread(void *p)
 	struct worker *w = p;
 	uint64_t one = 1;
 
+	w->id = thread_learn();
 	w->confined = sandbox_vcpu();
 	pthread_mutex_lock(&w->lock);
 	w->ready = true;
@@ -533,7 +536,8 @@ static void life_of_threads(const void *unused)
 	pthread_mutex_unlock(&w.lock);
 	if (sandbox_io() || w.confined)
 		_exit(2);
-	pthread_kill(t, SIGUSR1);
+	if (thread_signal(w.id, SIGUSR1))
+		_exit(5);
 	while (!kicked)
 		;
 	pthread_mutex_lock(&w.lock);
@@ -786,6 +790,24 @@ Test(sandbox, a_smashed_stack_or_buffer_inside_says_so_and_aborts)
 {
 	expect_bug(bug_stack, "a function wrote past its stack frame");
 	expect_bug(bug_buffer, "a library call would have written past");
+}
+
+static void bug_unheard(const void *unused)
+{
+	signal(SIGABRT, SIG_IGN);
+	signal(SIGILL, SIG_IGN);
+	log_setup(-1, LOG_WARN);
+	if (sandbox_io())
+		_exit(99);
+	bug_assertion();
+}
+
+Test(sandbox, a_failed_assertion_ends_us_where_its_signal_is_ignored)
+{
+	int status = in_child(bug_unheard, NULL);
+
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGILL,
+		  "status %x", status);
 }
 
 /* ---- stage 1 and 2 ---- */
