@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define VIRTIO_ID_RNG 4
@@ -27,7 +28,7 @@ static uint32_t fill(struct rng *r, struct virtq_chain *c,
 		     const struct virtq_desc *d)
 {
 	size_t want = MIN(d->len, r->bytes_left);
-	ssize_t n = want ? read(r->source_fd, d->data, want) : 0;
+	ssize_t n = want ? fd_read(r->source_fd, d->data, want) : 0;
 
 	if (n <= 0) {
 		if (n < 0 && errno != EINTR)

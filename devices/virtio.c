@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define REG32(at, access, what)                                                \
@@ -139,7 +140,7 @@ static void notify(struct virtio *v, uint64_t queue)
 	/* Where KVM has the eventfd, this is never reached. */
 	if (v->kick_fd < 0)
 		virtio_kicked(v);
-	else if (write(v->kick_fd, &one, sizeof(one)) < 0)
+	else if (fd_write(v->kick_fd, &one, sizeof(one)) < 0)
 		log_guest(&v->mistakes, v->dev.name, "wake: %s",
 			  strerror(errno));
 }
@@ -432,7 +433,7 @@ void virtio_resume(struct device *d)
 		return;
 	if (v->kick_fd < 0)
 		virtio_kicked(v);
-	else if (write(v->kick_fd, &one, sizeof(one)) < 0)
+	else if (fd_write(v->kick_fd, &one, sizeof(one)) < 0)
 		log_error(v->dev.name, "wake: %s", strerror(errno));
 }
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fdio.h"
+
 int file_open(int dir, const char *path, int flags)
 {
 	int fd = openat(dir, path, flags | O_RDONLY | O_CLOEXEC | O_NOATIME);
@@ -22,7 +24,7 @@ int file_read(int fd, uint64_t offset, void *buf, size_t len)
 	uint8_t *p = buf;
 
 	while (len) {
-		ssize_t n = pread(fd, p, len, (off_t)offset);
+		ssize_t n = fd_pread(fd, p, len, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -40,7 +42,7 @@ int file_write(int fd, uint64_t offset, const void *buf, size_t len)
 	const uint8_t *p = buf;
 
 	while (len) {
-		ssize_t n = pwrite(fd, p, len, (off_t)offset);
+		ssize_t n = fd_pwrite(fd, p, len, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;

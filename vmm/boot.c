@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "boot_image.h"
+#include "fdio.h"
 #include "platform.h"
 #include "util.h"
 
@@ -36,7 +37,7 @@ int blob_read(const struct blob *b, uint64_t at, void *dst, uint64_t len)
 		return 0;
 	}
 	while (len > 0) {
-		ssize_t n = pread(b->fd, to, len, (off_t)at);
+		ssize_t n = fd_pread(b->fd, to, len, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;

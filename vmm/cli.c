@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 
 #include "control.h"
+#include "fdio.h"
 #include "utf8.h"
 #include "util.h"
 #include "verbs.h"
@@ -45,15 +46,26 @@ void cli_clean(char *s)
 			*s = '?';
 }
 
+/* Not by stdio: a VM's process has closed its sandbox when it ends. */
+void cli_say(const char *text)
+{
+	/* Nobody is left to be told when that fails. */
+	if (fd_write(STDERR_FILENO, text, strlen(text)) < 0)
+		return;
+}
+
 static void print_fail_json(const struct fail *why)
 {
+	_cleanup_free_ char *text = NULL;
 	json_t *doc = json_pack(
 	    "{s:s, s:s*, s:s*, s:s*}", "code", fail_code_name(why->code),
 	    "message", why->message, "object", why->object, "hint", why->hint);
 
-	json_dumpf(doc, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
-	fputs("\n", stderr);
+	text = json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(doc);
+	if (text)
+		cli_say(text);
+	cli_say("\n");
 }
 
 void cli_print_fail(const struct fail *why, bool json)
@@ -64,11 +76,12 @@ void cli_print_fail(const struct fail *why, bool json)
 		print_fail_json(why);
 		return;
 	}
-	snprintf(line, sizeof(line), "%s%s%s%s%s", why->object,
+	snprintf(line, sizeof(line), "tintype: %s%s%s%s%s", why->object,
 		 why->object[0] ? ": " : "", why->message,
 		 why->hint[0] ? ": " : "", why->hint);
 	cli_clean(line);
-	fprintf(stderr, "tintype: %s\n", line);
+	strcat(line, "\n");
+	cli_say(line);
 }
 
 /* Before the options are parsed: failures in them are told as JSON too. */

@@ -122,6 +122,9 @@ void cli_print_tree(const json_t *doc);
 /* Tells a failure on stderr: a line, or a JSON object. */
 void cli_print_fail(const struct fail *why, bool json);
 
+/* Text on stderr, inside the sandbox too. */
+void cli_say(const char *text);
+
 /* Whether there was no stdout to begin with: what is written to it goes to
  * /dev/null, which is no place for what cannot be had again. */
 bool cli_stdout_closed(void);

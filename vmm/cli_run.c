@@ -307,7 +307,7 @@ static int be_the_vm(const struct run_args *a, const struct vm_dir *d,
 	code = vm_run(&a->config, f, why);
 	/* What ended it came in the middle of a line. */
 	if (f->terminal && code == EXIT_CANCELLED && !a->quiet)
-		fputs("\n", stderr);
+		cli_say("\n");
 	return code;
 }
 

@@ -3,9 +3,9 @@
  * Joins the console's three parts: console_out.c, what the guest prints;
  * console_in.c, what it is sent; console_client.c, those who connect.
  *
- * System calls after creation, on the I/O thread: read, write, ppoll, accept4,
- * getsockopt, pread64, pwrite64, ftruncate, close, epoll_ctl, futex, and
- * ioctl(TCSETS) at the end; on any thread: write, futex.
+ * System calls after creation, on the I/O thread: preadv2, pwritev2, ppoll,
+ * accept4, getsockopt, ftruncate, close, epoll_ctl, futex, and ioctl(TCSETS) at
+ * the end; on any thread: pwritev2, futex.
  */
 #include "console_impl.h"
 

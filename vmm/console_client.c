@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "fdio.h"
 #include "util.h"
 
 void console_client_close(struct console *c, struct console_client *k)
@@ -34,8 +35,8 @@ static bool client_send(struct console *c, struct console_client *k)
 		/* The socket does not block, and SIGPIPE is ignored; the
 		 * sandbox has no send. */
 		ssize_t n =
-		    write(k->source.fd, c->ring + k->at % CONSOLE_RING_BYTES,
-			  console_stretch(k->at, c->head));
+		    fd_write(k->source.fd, c->ring + k->at % CONSOLE_RING_BYTES,
+			     console_stretch(k->at, c->head));
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR;
@@ -92,7 +93,7 @@ static bool client_read(struct console *c, struct console_client *k,
 	k->gone = hung_up;
 	if (!max)
 		return true;
-	n = read(k->source.fd, buf, max);
+	n = fd_read(k->source.fd, buf, max);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0) {

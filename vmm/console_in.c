@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "fdio.h"
 #include "util.h"
 
 size_t console_in_room(const struct console *c)
@@ -85,8 +86,8 @@ static void show_help(struct console *c)
 
 	while (fd >= 0 && at < sizeof(text) - 1 && n > 0 &&
 	       console_writable(fd, 0)) {
-		n = write(fd, text + at,
-			  MIN(sizeof(text) - 1 - at, c->out.piece));
+		n = fd_write(fd, text + at,
+			     MIN(sizeof(text) - 1 - at, c->out.piece));
 		at += (size_t)MAX(n, 0);
 	}
 }
@@ -119,7 +120,7 @@ static void in_read(struct console *c)
 
 	if (c->in.source.fd < 0 || !max)
 		return;
-	n = read(c->in.source.fd, buf, max);
+	n = fd_read(c->in.source.fd, buf, max);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {

@@ -36,6 +36,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "fdio.h"
 #include "util.h"
 
 /* Output reaches the log this late at most. */
@@ -115,8 +116,8 @@ static size_t out_write(struct console *c, uint64_t at, uint64_t end)
 		if (c->out.ask && !console_writable(fd, 0))
 			return 0;
 		do
-			n = write(fd, c->ring + at % CONSOLE_RING_BYTES,
-				  MIN(len, c->out.piece));
+			n = fd_write(fd, c->ring + at % CONSOLE_RING_BYTES,
+				     MIN(len, c->out.piece));
 		while (n < 0 && errno == EINTR);
 		if (n > 0)
 			return (size_t)n;
@@ -233,7 +234,7 @@ static bool put_direct(struct console *c, uint8_t byte)
 		c->count.dropped_output += c->cfg.out_fd >= 0;
 		return true;
 	}
-	return c->out.direct && write(c->out.source.fd, &byte, 1) == 1;
+	return c->out.direct && fd_write(c->out.source.fd, &byte, 1) == 1;
 }
 
 /* The lock is held; there is room. True when the I/O thread has to come. */

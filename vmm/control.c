@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "control_message.h"
+#include "fdio.h"
 #include "listener.h"
 #include "log.h"
 #include "util.h"
@@ -68,8 +69,8 @@ static void client_close(struct client *k)
 static bool client_flush(struct client *k)
 {
 	while (k->out) {
-		ssize_t n = write(k->source.fd, k->out + k->out_at,
-				  k->out_len - k->out_at);
+		ssize_t n = fd_write(k->source.fd, k->out + k->out_at,
+				     k->out_len - k->out_at);
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR;
@@ -111,8 +112,8 @@ static bool client_read(struct client *k)
 
 	if (k->ended || k->in_len == CONTROL_MAX_BYTES)
 		return true;
-	n = read(k->source.fd, k->in + k->in_len,
-		 CONTROL_MAX_BYTES - k->in_len);
+	n = fd_read(k->source.fd, k->in + k->in_len,
+		    CONTROL_MAX_BYTES - k->in_len);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	k->ended = n == 0;
@@ -189,7 +190,7 @@ static void turn_away(int fd, enum exit_code code, const char *hint,
 {
 	_cleanup_free_ char *line = error_line(code, hint, reason);
 
-	if (line && write(fd, line, strlen(line)) < 0)
+	if (line && fd_write(fd, line, strlen(line)) < 0)
 		log_debug("control", "turn a client away: %s", strerror(errno));
 	close(fd);
 }

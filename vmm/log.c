@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 static int log_fd = STDERR_FILENO;
@@ -32,7 +33,7 @@ __attribute__((format(printf, 2, 0))) static void log_line(const char *object,
 	len = MIN(len + (size_t)MAX(n, 0), sizeof(line) - 1);
 	line[len - 1] = '\n';
 	/* Nobody is left to be told when the log itself cannot be written. */
-	if (write(log_fd, line, len) < 0)
+	if (fd_write(log_fd, line, len) < 0)
 		return;
 }
 

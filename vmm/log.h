@@ -2,7 +2,7 @@
 /*
  * One line a message, to stderr (or the fd given), never to the guest's
  * console: "uart0: write 1 byte to console: Broken pipe". Object, verb,
- * reason. Callable from any thread; a line is one write(2).
+ * reason. Callable from any thread; a line is one write.
  */
 #ifndef TINTYPE_LOG_H
 #define TINTYPE_LOG_H

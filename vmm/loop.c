@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define LOOP_BATCH 16
@@ -27,7 +28,7 @@ static void drain(struct loop_source *s, uint32_t events)
 	uint64_t count;
 
 	/* EAGAIN only says that it was drained already. */
-	if (read(s->fd, &count, sizeof(count)) < 0)
+	if (fd_read(s->fd, &count, sizeof(count)) < 0)
 		return;
 }
 
@@ -121,7 +122,7 @@ static void wake_up(struct loop *l)
 	const uint64_t one = 1;
 
 	/* It can only fail when the counter is full: then it wakes anyway. */
-	if (write(l->wake.fd, &one, sizeof(one)) < 0)
+	if (fd_write(l->wake.fd, &one, sizeof(one)) < 0)
 		return;
 }
 

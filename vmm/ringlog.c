@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define MOVE_BYTES 16384
@@ -26,7 +27,7 @@ int ringlog_init(struct ringlog *r, int fd, uint64_t limit)
 static int write_all(int fd, const uint8_t *data, size_t len, uint64_t at)
 {
 	while (len) {
-		ssize_t n = pwrite(fd, data, len, (off_t)at);
+		ssize_t n = fd_pwrite(fd, data, len, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -47,7 +48,7 @@ static int move_to_front(struct ringlog *r, uint64_t from)
 
 	while (from < r->bytes) {
 		size_t want = MIN(sizeof(buf), r->bytes - from);
-		ssize_t n = pread(r->fd, buf, want, (off_t)from);
+		ssize_t n = fd_pread(r->fd, buf, want, from);
 		const uint8_t *start = buf;
 		int err;
 

@@ -17,7 +17,8 @@
  * What this asks of the code that runs afterwards: no open, no unlink, no
  * sigaction (a handler that ends the process is SA_RESETHAND and SA_NODEFER
  * and raises its signal again), no stdio but to unbuffered stderr, and malloc
- * on the I/O thread alone, no signal but by thread.h, no abort but fatal_abort.
+ * on the I/O thread alone, reads and writes by fdio.h, signals by thread.h,
+ * fatal_abort for abort.
  *
  * A build with sanitizers, coverage or fuzzing has no filters, no Landlock and
  * stays dumpable, because those runtimes open files and start processes;

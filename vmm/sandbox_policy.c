@@ -8,8 +8,8 @@
  * request is compared with all 64 bits of the register.
  *
  * What is deliberately missing: every way to a new fd but accept4 (open,
- * socket, memfd_create, dup, recvmsg with its SCM_RIGHTS), send (write does, as
- * the process ignores SIGPIPE), a new process or thread, executable memory
+ * socket, memfd_create, dup, recvmsg with its SCM_RIGHTS), send (pwritev2 does,
+ * as the process ignores SIGPIPE), a new process or thread, executable memory
  * (mprotect, mmap with PROT_EXEC), a signal to anybody else, sigaction, prctl,
  * ptrace, io_uring, bpf, and TIOCSTI.
  *
@@ -49,21 +49,20 @@ const struct sandbox_rule sandbox_policy[] = {
 	IOCTL(SANDBOX_VCPU, KVM_RUN, "run the guest"),
 	IOCTL(SANDBOX_ALL, KVM_IRQ_LINE, "a device's interrupt line"),
 	CALL(SANDBOX_ALL, futex, 240, "locks and condition variables"),
-	CALL(SANDBOX_ALL, write, 230,
-	     "wake the loop (eventfd); the log; console and control output"),
+	CALL(SANDBOX_ALL, pwritev2, 230,
+	     "wake the loop (eventfd); the log; all output; the state file"),
 	CALL(SANDBOX_ALL, rt_sigreturn, 220, "return from a kick or a signal"),
 
 	/* The loop and its fds. */
 	CALL(SANDBOX_IO, epoll_pwait2, 235, "the loop"),
 	CALL(SANDBOX_IO, epoll_ctl, 0, "sources come, go and are muted"),
-	CALL(SANDBOX_IO, read, 210, "eventfd, signalfd, console, control"),
+	CALL(SANDBOX_IO, preadv2, 210,
+	     "eventfd, signalfd, all input; the log moves its newer half"),
 	CALL(SANDBOX_IO, close, 0, "a client has left"),
 	CALL(SANDBOX_IO, accept4, 0, "a client of control or console"),
 	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
 	      "who that client is"),
 	CALL(SANDBOX_IO, ppoll, 0, "how far an output may be written"),
-	CALL(SANDBOX_IO, pread64, 0, "the log moves its newer half"),
-	CALL(SANDBOX_IO, pwrite64, 0, "the log; the VM's state file"),
 	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),
 	CALL(SANDBOX_IO, clock_gettime, 0,
 	     "timers and uptime, where the vDSO has no clock of its own"),

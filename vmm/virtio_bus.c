@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "kvm.h"
 #include "platform.h"
 #include "util.h"
@@ -41,7 +42,7 @@ static void on_kick(struct loop_source *source, uint32_t events)
 	uint64_t count;
 
 	/* EAGAIN: it was told without cause. */
-	if (read(s->kick_fd, &count, sizeof(count)) != sizeof(count))
+	if (fd_read(s->kick_fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	pthread_mutex_lock(&s->v->dev.lock);
 	virtio_kicked(s->v);

@@ -23,6 +23,7 @@
 #include "control.h"
 #include "demo_guest.h"
 #include "device.h"
+#include "fdio.h"
 #include "footprint.h"
 #include "log.h"
 #include "loop.h"
@@ -71,7 +72,7 @@ static void write_status(struct vm *vm)
 	if (vm->files->status < 0 || !text)
 		return;
 	len = strlen(text);
-	if (pwrite(vm->files->status, text, len, 0) != (ssize_t)len ||
+	if (fd_pwrite(vm->files->status, text, len, 0) != (ssize_t)len ||
 	    ftruncate(vm->files->status, (off_t)len))
 		log_warn(vm->cfg->name, "write state.json: %s",
 			 strerror(errno));
@@ -152,7 +153,7 @@ static void on_guest_event(void *ctx, enum guest_event what, uint32_t value)
 		/* Who waited may look at the log next. */
 		console_sync(vm->console);
 		if (!vm->ready && vm->files->ready >= 0 &&
-		    write(vm->files->ready, "R", 1) != 1)
+		    fd_write(vm->files->ready, "R", 1) != 1)
 			log_debug(vm->cfg->name, "nobody waits for ready");
 		vm->ready = true;
 		break;
@@ -191,7 +192,7 @@ static void on_signal(struct loop_source *s, uint32_t events)
 	struct signalfd_siginfo info;
 	char by[32];
 
-	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
+	if (fd_read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	snprintf(by, sizeof(by), "SIG%s", sigabbrev_np((int)info.ssi_signo));
 	killed(vm, by);
@@ -524,7 +525,7 @@ static int launch(struct vm *vm, struct fail *why)
 	if (vm->files->started >= 0) {
 		static const char ok[] = "{\"ok\":true}\n";
 
-		if (write(vm->files->started, ok, sizeof(ok) - 1) < 0)
+		if (fd_write(vm->files->started, ok, sizeof(ok) - 1) < 0)
 			log_debug(vm->cfg->name, "nobody waits for the start");
 		close(vm->files->started);
 		vm->files->started = -1;

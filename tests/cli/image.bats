@@ -753,7 +753,7 @@ no_pread() {
 	local n=$1
 	shift
 	strace -qq -o trace -P "$PWD/d/i.img" -P d/i.img \
-		-e inject=pread64:retval=0:when="$n" "$TINTYPE" image "$@"
+		-e inject=preadv2:retval=0:when="$n" "$TINTYPE" image "$@"
 }
 
 @test "image: a file that becomes an image while it is opened is no empty one" {

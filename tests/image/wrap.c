@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See wrap.h. The names are those that the C library's headers make of the
- * calls for files of 64 bits, and of pread in a fortified build. */
+ * calls for files of 64 bits; reads and writes are the library's own. */
 #include "wrap.h"
 
 #include <errno.h>
@@ -46,12 +46,10 @@ static ssize_t end(const struct io_fate *f, ssize_t result)
 	return -1;
 }
 
-ssize_t __real_pread64(int fd, void *buf, size_t len, off_t offset);
-ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset);
-ssize_t __wrap___pread64_chk(int fd, void *buf, size_t len, off_t offset,
-			     size_t room);
-ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t offset);
-ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset);
+ssize_t __real_fd_pread(int fd, void *buf, size_t len, uint64_t offset);
+ssize_t __wrap_fd_pread(int fd, void *buf, size_t len, uint64_t offset);
+ssize_t __real_fd_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
+ssize_t __wrap_fd_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 int __real_ftruncate64(int fd, off_t length);
@@ -67,7 +65,7 @@ void *__wrap_realloc(void *p, size_t n);
 void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 
-ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset)
+ssize_t __wrap_fd_pread(int fd, void *buf, size_t len, uint64_t offset)
 {
 	struct io_call c = { .kind = IO_READ, .fd = fd };
 	struct io_fate f;
@@ -76,18 +74,10 @@ ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t offset)
 	c.length = len;
 	f = ask(&c);
 	len = length_of(&f, len);
-	return end(&f, len ? __real_pread64(fd, buf, len, offset) : 0);
+	return end(&f, len ? __real_fd_pread(fd, buf, len, offset) : 0);
 }
 
-ssize_t __wrap___pread64_chk(int fd, void *buf, size_t len, off_t offset,
-			     size_t room)
-{
-	if (len > room)
-		abort();
-	return __wrap_pread64(fd, buf, len, offset);
-}
-
-ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
+ssize_t __wrap_fd_pwrite(int fd, const void *buf, size_t len, uint64_t offset)
 {
 	struct io_call c = { .kind = IO_WRITE, .fd = fd, .buf = buf };
 	struct io_fate f;
@@ -96,7 +86,7 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t offset)
 	c.length = len;
 	f = ask(&c);
 	len = length_of(&f, len);
-	return end(&f, len ? __real_pwrite64(fd, buf, len, offset) : 0);
+	return end(&f, len ? __real_fd_pwrite(fd, buf, len, offset) : 0);
 }
 
 int __wrap_fdatasync(int fd)

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "console_impl.h"
+#include "fdio.h"
 #include "log.h"
 #include "sandbox.h"
 #include "sandbox_policy.h"
@@ -513,7 +514,7 @@ static void *worker_thread(void *p)
 	while (!w->quit)
 		pthread_cond_wait(&w->changed, &w->lock);
 	pthread_mutex_unlock(&w->lock);
-	if (write(w->event_fd, &one, sizeof(one)) != sizeof(one))
+	if (fd_write(w->event_fd, &one, sizeof(one)) != sizeof(one))
 		w->confined = -errno;
 	return NULL;
 }
@@ -544,7 +545,7 @@ static void life_of_threads(const void *unused)
 	w.quit = true;
 	pthread_cond_broadcast(&w.changed);
 	pthread_mutex_unlock(&w.lock);
-	if (read(w.event_fd, &count, sizeof(count)) != sizeof(count))
+	if (fd_read(w.event_fd, &count, sizeof(count)) != sizeof(count))
 		_exit(3);
 	pthread_join(t, NULL);
 	_exit(w.confined ? 4 : 0);
@@ -708,7 +709,7 @@ static void client_inside(const void *unused)
 	if (loop_init(&loop) || console_create(&con, &loop, &c) || sandbox_io())
 		_exit(3);
 	for (int i = 0; i < 3; i++)
-		if (write(client, "x", 1) != 1 || loop_step(&loop, 0))
+		if (fd_write(client, "x", 1) != 1 || loop_step(&loop, 0))
 			_exit(4);
 	console_counters(con, &count);
 	_exit(count.refused_clients ? 5 : 0);
