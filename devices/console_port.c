@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define VIRTIO_ID_CONSOLE 3
@@ -231,7 +232,7 @@ enum served { SERVED, WAITS, BROKEN };
 static bool write_part(struct console_port *p, const uint8_t *data, size_t len)
 {
 	while (len) {
-		ssize_t n = write(p->client.fd, data, len);
+		ssize_t n = fd_write(p->client.fd, data, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -319,7 +320,7 @@ static size_t take_input(struct console_port *p, uint8_t *data, size_t len)
 		data[0] = p->kept;
 	p->has_kept = false;
 	if (kept < len)
-		n = read(p->client.fd, data + kept, len - kept);
+		n = fd_read(p->client.fd, data + kept, len - kept);
 	p->ended = kept < len &&
 		   (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR));
 	return kept + (size_t)MAX(n, (ssize_t)0);
