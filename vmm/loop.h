@@ -54,12 +54,12 @@ int loop_init(struct loop *l);	/* 0 or -errno; then loop_fini is allowed too */
 void loop_fini(struct loop *l); /* queued tasks are dropped */
 
 /*
- * Registers `s` (epoll, level triggered) with s->events: 0, or -EPERM for a
- * regular file, or -errno; or changes what it waits for (0 mutes it: not even
- * a hang-up is reported); or takes it out. loop_del of one never added does
- * nothing. A source may be deleted, and its memory freed, from its own
- * handler; another one may be deleted at once, but freed only by a posted
- * task.
+ * Registers `s` (epoll; level triggered, unless EPOLLET is among them) with
+ * s->events: 0, or -EPERM for a regular file, or -errno; or changes what it
+ * waits for (0 mutes it: not even a hang-up is reported); or takes it out.
+ * loop_del of one never added does nothing. A source may be deleted, and its
+ * memory freed, from its own handler; another one may be deleted at once, but
+ * freed only by a posted task.
  */
 int loop_add(struct loop *l, struct loop_source *s);
 int loop_set_events(struct loop *l, struct loop_source *s, uint32_t events);

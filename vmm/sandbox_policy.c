@@ -57,7 +57,7 @@ const struct sandbox_rule sandbox_policy[] = {
 	CALL(SANDBOX_IO, epoll_pwait2, 235, "the loop"),
 	CALL(SANDBOX_IO, epoll_ctl, 0, "sources come, go and are muted"),
 	CALL(SANDBOX_IO, preadv2, 210,
-	     "eventfd, signalfd, all input; the log moves its newer half"),
+	     "signalfd, all input; the log moves its newer half"),
 	CALL(SANDBOX_IO, close, 0, "a client has left"),
 	CALL(SANDBOX_IO, accept4, 0, "a client of control or console"),
 	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
