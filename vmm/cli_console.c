@@ -48,6 +48,7 @@ static void catch_signals(void)
 	struct sigaction a = { .sa_handler = on_deadly_signal };
 	sigset_t stop;
 
+	sigaddset(&a.sa_mask, SIGTTOU); /* for terminal_restore */
 	for (unsigned i = 0; i < ARRAY_SIZE(deadly); i++)
 		sigaction(deadly[i], &a, NULL);
 	a.sa_handler = on_stop;

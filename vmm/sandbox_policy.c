@@ -78,8 +78,7 @@ const struct sandbox_rule sandbox_policy[] = {
 	/* Stop the guest, and a thread's or the process's end. */
 	WHEN1(SANDBOX_ALL, tgkill, 1, ANY, SANDBOX_PID_MARK, 0,
 	      "kick a vCPU; end by SIGABRT: only to our own process"),
-	CALL(SANDBOX_ALL, rt_sigprocmask, 0,
-	     "a thread's exit and the terminal block some"),
+	CALL(SANDBOX_VCPU, rt_sigprocmask, 0, "a thread's exit blocks all"),
 	CALL(SANDBOX_VCPU, exit, 0, "a vCPU's thread ends"),
 	CALL(SANDBOX_ALL, exit_group, 0, "the VM ends"),
 

@@ -27,6 +27,16 @@ static void set_raw(struct termios *t)
 	t->c_cc[VTIME] = 0;
 }
 
+/* Lets SIGTTOU stop us, or not. */
+static void mask_ttou(int how)
+{
+	sigset_t ttou;
+
+	sigemptyset(&ttou);
+	sigaddset(&ttou, SIGTTOU);
+	pthread_sigmask(how, &ttou, NULL);
+}
+
 int terminal_enter(int fd)
 {
 	struct termios raw;
@@ -38,12 +48,15 @@ int terminal_enter(int fd)
 	raw = saved;
 	set_raw(&raw);
 	atomic_store(&raw_fd, fd);
+	/* In the background: stops, as whoever takes the terminal shall. */
+	mask_ttou(SIG_UNBLOCK);
 	if (tcsetattr(fd, TCSANOW, &raw) < 0) {
 		int err = -errno;
 
 		atomic_store(&raw_fd, -1);
 		return err;
 	}
+	mask_ttou(SIG_BLOCK);
 	return 0;
 }
 
@@ -51,16 +64,11 @@ void terminal_restore(void)
 {
 	int keep = errno;
 	int fd = atomic_exchange(&raw_fd, -1);
-	sigset_t ttou, before;
 
 	if (fd < 0)
 		return;
-	sigemptyset(&ttou);
-	sigaddset(&ttou, SIGTTOU);
-	pthread_sigmask(SIG_BLOCK, &ttou, &before);
 	/* Nobody is left to be told when the terminal is gone. */
 	(void)tcsetattr(fd, TCSANOW, &saved);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = keep;
 }
 

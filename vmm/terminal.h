@@ -19,14 +19,16 @@
  * Saves the settings of the terminal `fd` and makes it raw: every key goes
  * through as bytes, none raises a signal. `fd` stays the caller's and stays
  * open until terminal_restore. 0; -ENOTTY when it is no terminal; -EBUSY when
- * one is raw already; or -errno.
+ * one is raw already; or -errno. From then on the calling thread has SIGTTOU
+ * blocked, until the next time it comes here: from the background, that stops.
  */
 int terminal_enter(int fd);
 
 /*
  * Puts the saved settings back; without terminal_enter before, does nothing.
- * Async-signal-safe, keeps errno. Works from a background process group too
- * (it keeps SIGTTOU from stopping us).
+ * Async-signal-safe, keeps errno, one system call. Works from a background
+ * process group too, where SIGTTOU is blocked: in the thread that entered, and
+ * in a handler that has it in its mask.
  */
 void terminal_restore(void);
 
