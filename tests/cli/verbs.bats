@@ -118,7 +118,7 @@ is_noun() {
 @test "doctor: judges this host, in words and as JSON" {
 	needs_kvm
 	run -0 "$TINTYPE" doctor
-	[[ $output == *"ok    /dev/kvm"* ]]
+	[[ $output == *"ok    kernel"*"ok    /dev/kvm"* ]]
 	run -0 "$TINTYPE" doctor --json
 	[[ $output == *'"check": "/dev/kvm"'* ]]
 }
