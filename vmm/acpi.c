@@ -24,6 +24,7 @@
 /* APIC id 255 is the broadcast id of xAPIC. */
 #define MAX_XAPIC_CPUS 255
 #define APIC_LINT1     1
+#define RTC_CENTURY    0x32 /* its byte in the RTC's RAM */
 
 struct header { /* 5.2.6 */
 	char signature[4];
@@ -162,7 +163,7 @@ enum {
 	/* There is a device a user sees at an ISA address: COM1. */
 	BOOT_LEGACY_DEVICES = 1 << 0,
 	BOOT_NO_VGA = 1 << 2,
-	BOOT_NO_CMOS_RTC = 1 << 5,
+	/* Bit 5 clear: there is a CMOS RTC. */
 	/* Bit 1 clear: no 8042. Port 0x64 only takes the reset command. */
 };
 
@@ -262,8 +263,8 @@ static int put_fadt(struct area *a, uint64_t dsdt)
 		/* Above 100 and 1000: no such C state. */
 		.c2_latency = 101,
 		.c3_latency = 1001,
-		.iapc_boot_arch =
-		    BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_CMOS_RTC,
+		.century = RTC_CENTURY,
+		.iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
 		.flags = FADT_WBINVD | FADT_PROC_C1 |
 			 FADT_NO_FIXED_POWER_BUTTON |
 			 FADT_NO_FIXED_SLEEP_BUTTON | FADT_RESET_REG |
@@ -343,6 +344,18 @@ static void dsdt_power_button(struct aml *a)
 {
 	aml_open_device(a, "PWRB");
 	aml_name_eisaid(a, "_HID", "PNP0C0C");
+	aml_close(a);
+}
+
+/* Without an interrupt: there are no alarms. */
+static void dsdt_rtc(struct aml *a)
+{
+	aml_open_device(a, "RTC");
+	aml_name_eisaid(a, "_HID", "PNP0B00");
+	aml_name(a, "_CRS");
+	aml_open_resources(a);
+	aml_resource_io(a, PLATFORM_RTC_PORT, 2);
+	aml_close(a);
 	aml_close(a);
 }
 
@@ -462,6 +475,7 @@ static int put_dsdt(struct area *a, const struct acpi_config *c, uint64_t *at)
 	dsdt_cpus(&aml, c->cpus);
 	dsdt_power_button(&aml);
 	dsdt_serial(&aml);
+	dsdt_rtc(&aml);
 	dsdt_pvpanic(&aml);
 	dsdt_vmgenid(&aml);
 	dsdt_ged(&aml);

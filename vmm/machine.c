@@ -34,6 +34,7 @@
 #include "power.h"
 #include "pvpanic.h"
 #include "rng.h"
+#include "rtc.h"
 #include "uart.h"
 #include "util.h"
 #include "vcpu.h"
@@ -72,6 +73,7 @@ struct machine {
 	struct pvpanic pvpanic;
 	struct debugexit debugexit;
 	struct i8042 i8042;
+	struct rtc rtc;
 	struct vmgenid vmgenid;
 	struct virtio_bus virtio;
 	struct balloon *balloon; /* NULL: none */
@@ -329,6 +331,7 @@ static void init_devices(struct machine *m)
 	pvpanic_init(&m->pvpanic, "pvpanic0", &m->events);
 	debugexit_init(&m->debugexit, "debugexit0", &m->events);
 	i8042_init(&m->i8042, "i8042", &m->events);
+	rtc_init(&m->rtc, "rtc0");
 	vmgenid_init(&m->vmgenid, "vmgenid0", &m->ram, &m->power, id);
 }
 
@@ -346,6 +349,7 @@ static int place_devices(struct machine *m)
 		{ &m->pvpanic.dev, &m->pio, PLATFORM_PVPANIC_PORT, 1 },
 		{ &m->debugexit.dev, &m->pio, PLATFORM_EXIT_PORT, 4 },
 		{ &m->i8042.dev, &m->pio, PLATFORM_I8042_PORT, 1 },
+		{ &m->rtc.dev, &m->pio, PLATFORM_RTC_PORT, 2 },
 		{ &m->vmgenid.dev, NULL, 0, 0 },
 	};
 

@@ -31,6 +31,7 @@
 #define PLATFORM_UART_PORT    0x3f8
 #define PLATFORM_EXIT_PORT    0xf4  /* 4 bytes; a write ends the VM with it */
 #define PLATFORM_PVPANIC_PORT 0x505 /* 1 byte */
+#define PLATFORM_RTC_PORT     0x70  /* 2 bytes: index, data */
 #define PLATFORM_I8042_PORT   0x64  /* only the reset command 0xfe */
 /* The power block: devices/power.c, and the GED's _EVT method. */
 #define PLATFORM_POWER_PORT    0x600

@@ -64,8 +64,8 @@ const struct sandbox_rule sandbox_policy[] = {
 	      "who that client is"),
 	CALL(SANDBOX_IO, ppoll, 0, "how far an output may be written"),
 	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),
-	CALL(SANDBOX_IO, clock_gettime, 0,
-	     "timers and uptime, where the vDSO has no clock of its own"),
+	CALL(SANDBOX_ALL, clock_gettime, 0,
+	     "timers, uptime and the guest's RTC, where the vDSO has no clock"),
 
 	/* Memory, never executable. */
 	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,

@@ -24,6 +24,7 @@
 #include "power.h"
 #include "pvpanic.h"
 #include "rng.h"
+#include "rtc.h"
 #include "uart.h"
 #include "util.h"
 #include "vmgenid.h"
@@ -50,6 +51,7 @@ struct rig {
 	struct power power;
 	struct pvpanic pvpanic;
 	struct rng *rng;
+	struct rtc rtc;
 	struct uart uart;
 	struct vmgenid vmgenid;
 };
@@ -150,6 +152,7 @@ static const struct row table[] = {
 	{ DEVICE(power), 0x2000, 16, poke_power },
 	{ DEVICE(pvpanic), 0x3000, 1, NULL },
 	{ CREATED(rng), 0x5000, 0x1000, poke_rng },
+	{ DEVICE(rtc), 0x8000, 2, NULL },
 	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
 	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
 };
@@ -236,6 +239,7 @@ static void build(struct rig *r)
 					   .port = "contract",
 					   .listen_fd = listening(r) });
 	cr_assert_not_null(r->port);
+	rtc_init(&r->rtc, "rtc0");
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
 	bus_init(&r->bus, "contract");

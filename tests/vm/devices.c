@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "device.h"
 #include "util.h"
@@ -299,5 +300,27 @@ Test(agent, client_stays_when_the_guest_reboots)
 	}
 	cr_assert_eq(count_of("agent0", "clients"), 1);
 	close(fd);
+	vmtest_fini(&t);
+}
+
+/* ---- the clock ---- */
+
+Test(rtc, guest_reads_the_hosts_year)
+{
+	char year[5], want[64];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(year, sizeof(year), "%Y", &tm);
+	run(
+	    &(struct vmtest_config){
+		.cmdline = SCRIPT("poke port 0x70 1 0x32; peek port 0x71 1; "
+				  "poke port 0x70 1 9; peek port 0x71 1; "
+				  "exit 9") },
+	    GUEST_EXIT, 9);
+	snprintf(want, sizeof(want), "port 0x71: 0x%.2s\r\nport 0x71: 0x%s",
+		 year, year + 2);
+	expect_printed(want);
 	vmtest_fini(&t);
 }
