@@ -401,6 +401,20 @@ static void dsdt_vmgenid(struct aml *a)
 	aml_close(a);
 }
 
+/* Linux, drivers/ptp/ptp_vmclock.c: these ids, and the page in its _CRS. */
+static void dsdt_vmclock(struct aml *a)
+{
+	aml_open_device(a, "VCLK");
+	aml_name_string(a, "_HID", "AMZNC10C");
+	aml_name_string(a, "_CID", "VMCLOCK");
+	aml_name_string(a, "_DDN", "VMCLOCK");
+	aml_name(a, "_CRS");
+	aml_open_resources(a);
+	aml_resource_memory(a, PLATFORM_VMCLOCK, PAGE_BYTES);
+	aml_close(a);
+	aml_close(a);
+}
+
 /* 5.6.9: the one interrupt, and the method that finds out what it was for. The
  * read of PEND takes the pending bits and clears them. */
 static void dsdt_ged(struct aml *a)
@@ -478,6 +492,7 @@ static int put_dsdt(struct area *a, const struct acpi_config *c, uint64_t *at)
 	dsdt_rtc(&aml);
 	dsdt_pvpanic(&aml);
 	dsdt_vmgenid(&aml);
+	dsdt_vmclock(&aml);
 	dsdt_ged(&aml);
 	dsdt_virtio(&aml, c);
 	aml_close(&aml);

@@ -2,7 +2,8 @@
 /*
  * ACPI 6.4 tables, hardware-reduced, built at run time: RSDP, XSDT, FADT,
  * MADT and a DSDT with the processors, the GED (ACPI0013), the power button,
- * the serial port, the RTC, pvpanic, VMGenID and the virtio-mmio windows (LNRO0005).
+ * the serial port, the RTC, pvpanic, VMGenID, VMClock and the virtio-mmio
+ * windows (LNRO0005).
  * A pure function of its arguments; tests disassemble its output with iasl.
  */
 #ifndef TINTYPE_ACPI_H

@@ -39,6 +39,7 @@
 #include "util.h"
 #include "vcpu.h"
 #include "virtio_bus.h"
+#include "vmclock.h"
 #include "vmgenid.h"
 
 #define MAX_DEVICES (8 + ACPI_MAX_VIRTIO)
@@ -74,6 +75,7 @@ struct machine {
 	struct debugexit debugexit;
 	struct i8042 i8042;
 	struct rtc rtc;
+	struct vmclock vmclock;
 	struct vmgenid vmgenid;
 	struct virtio_bus virtio;
 	struct balloon *balloon; /* NULL: none */
@@ -332,6 +334,7 @@ static void init_devices(struct machine *m)
 	debugexit_init(&m->debugexit, "debugexit0", &m->events);
 	i8042_init(&m->i8042, "i8042", &m->events);
 	rtc_init(&m->rtc, "rtc0");
+	vmclock_init(&m->vmclock, "vmclock0", &m->ram);
 	vmgenid_init(&m->vmgenid, "vmgenid0", &m->ram, &m->power, id);
 }
 
@@ -350,6 +353,7 @@ static int place_devices(struct machine *m)
 		{ &m->debugexit.dev, &m->pio, PLATFORM_EXIT_PORT, 4 },
 		{ &m->i8042.dev, &m->pio, PLATFORM_I8042_PORT, 1 },
 		{ &m->rtc.dev, &m->pio, PLATFORM_RTC_PORT, 2 },
+		{ &m->vmclock.dev, NULL, 0, 0 },
 		{ &m->vmgenid.dev, NULL, 0, 0 },
 	};
 

@@ -24,6 +24,7 @@
 #define PLATFORM_ACPI	     0x000e0000 /* RSDP first, then the tables */
 #define PLATFORM_ACPI_END    0x000f0000
 #define PLATFORM_VMGENID     0x000f0000 /* 16 bytes, 8-byte aligned */
+#define PLATFORM_VMCLOCK     0x000f1000 /* one page, for guests to map */
 #define PLATFORM_RESET_VECTOR 0x000ffff0 /* real mode: resets the machine */
 #define PLATFORM_KERNEL	     0x00100000 /* kernels are loaded from here up */
 

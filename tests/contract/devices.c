@@ -27,6 +27,7 @@
 #include "rtc.h"
 #include "uart.h"
 #include "util.h"
+#include "vmclock.h"
 #include "vmgenid.h"
 
 #define ROUNDS 2000
@@ -53,6 +54,7 @@ struct rig {
 	struct rng *rng;
 	struct rtc rtc;
 	struct uart uart;
+	struct vmclock vmclock;
 	struct vmgenid vmgenid;
 };
 
@@ -154,6 +156,7 @@ static const struct row table[] = {
 	{ CREATED(rng), 0x5000, 0x1000, poke_rng },
 	{ DEVICE(rtc), 0x8000, 2, NULL },
 	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
+	{ DEVICE(vmclock), 0, 0, NULL },
 	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
 };
 #define NDEVICES ARRAY_SIZE(table)
@@ -241,6 +244,7 @@ static void build(struct rig *r)
 	cr_assert_not_null(r->port);
 	rtc_init(&r->rtc, "rtc0");
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
+	vmclock_init(&r->vmclock, "vmclock0", &r->ram);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
 	bus_init(&r->bus, "contract");
 	for (unsigned i = 0; i < NDEVICES; i++)
