@@ -62,6 +62,9 @@ static int serve(struct rng *r, struct virtq_chain *c)
 	}
 	if (got < 0)
 		return got;
+	/* Requests for nothing have an end, too. */
+	if (!written && r->bytes_left)
+		r->bytes_left--;
 	virtq_push(c, written);
 	return 0;
 }
