@@ -136,28 +136,27 @@ static void poke_vmgenid(struct rig *r, uint64_t random)
 
 /* What the host may do to it besides; bytes 0: it has no registers. */
 struct row {
-	size_t
-	    offset; /* of its struct device, or a pointer to it, in the rig */
+	size_t offset; /* of its struct device, or of a pointer to that */
 	bool pointer;
-	uint64_t base, bytes;
+	uint64_t bytes;
 	void (*poke)(struct rig *r, uint64_t random);
 };
 
 #define DEVICE(m)  offsetof(struct rig, m.dev), false
 #define CREATED(m) offsetof(struct rig, m), true
 static const struct row table[] = {
-	{ CREATED(balloon), 0x6000, 0x1000, poke_balloon },
-	{ CREATED(port), 0x7000, 0x1000, poke_port },
-	{ CREATED(blk), 0x8000, 0x1000, poke_blk },
-	{ DEVICE(debugexit), 0x0000, 4, NULL },
-	{ DEVICE(i8042), 0x1000, 1, NULL },
-	{ DEVICE(power), 0x2000, 16, poke_power },
-	{ DEVICE(pvpanic), 0x3000, 1, NULL },
-	{ CREATED(rng), 0x5000, 0x1000, poke_rng },
-	{ DEVICE(rtc), 0x8000, 2, NULL },
-	{ DEVICE(uart), 0x4000, UART_PORTS, poke_uart },
-	{ DEVICE(vmclock), 0, 0, NULL },
-	{ DEVICE(vmgenid), 0, 0, poke_vmgenid },
+	{ CREATED(balloon), 0x1000, poke_balloon },
+	{ CREATED(port), 0x1000, poke_port },
+	{ CREATED(blk), 0x1000, poke_blk },
+	{ DEVICE(debugexit), 4, NULL },
+	{ DEVICE(i8042), 1, NULL },
+	{ DEVICE(power), 16, poke_power },
+	{ DEVICE(pvpanic), 1, NULL },
+	{ CREATED(rng), 0x1000, poke_rng },
+	{ DEVICE(rtc), 2, NULL },
+	{ DEVICE(uart), UART_PORTS, poke_uart },
+	{ DEVICE(vmclock), 0, NULL },
+	{ DEVICE(vmgenid), 0, poke_vmgenid },
 };
 #define NDEVICES ARRAY_SIZE(table)
 
@@ -171,6 +170,12 @@ static struct device *device(struct rig *r, unsigned i)
 	void *at = (char *)r + table[i].offset;
 
 	return table[i].pointer ? *(struct device **)at : at;
+}
+
+/* Each has a page of the bus. */
+static uint64_t base(unsigned i)
+{
+	return (uint64_t)i * 0x1000;
 }
 
 static struct irq no_irq(void)
@@ -249,8 +254,8 @@ static void build(struct rig *r)
 	bus_init(&r->bus, "contract");
 	for (unsigned i = 0; i < NDEVICES; i++)
 		if (table[i].bytes)
-			cr_assert_eq(bus_add(&r->bus, table[i].base,
-					     table[i].bytes, device(r, i)),
+			cr_assert_eq(bus_add(&r->bus, base(i), table[i].bytes,
+					     device(r, i)),
 				     0);
 }
 
@@ -313,7 +318,7 @@ static struct virtio *virtio_at(struct rig *r, unsigned i)
 
 static void set(struct rig *r, unsigned i, unsigned reg, uint32_t value)
 {
-	bus_write(&r->bus, table[i].base + reg, &value, 4);
+	bus_write(&r->bus, base(i) + reg, &value, 4);
 }
 
 /* A driver begins: any features, all queues, empty. */
@@ -328,8 +333,8 @@ static void drive(struct rig *r, unsigned i)
 		uint32_t offered;
 
 		set(r, i, VIRTIO_DEVICE_FEATURES_SEL, sel);
-		bus_read(&r->bus, table[i].base + VIRTIO_DEVICE_FEATURES,
-			 &offered, 4);
+		bus_read(&r->bus, base(i) + VIRTIO_DEVICE_FEATURES, &offered,
+			 4);
 		set(r, i, VIRTIO_DRIVER_FEATURES_SEL, sel);
 		set(r, i, VIRTIO_DRIVER_FEATURES,
 		    sel ? offered : offered & (uint32_t)(rnd() | rnd()));
@@ -403,7 +408,7 @@ static void touch(struct rig *r, unsigned i)
 		table[i].poke(r, rnd());
 	if (!table[i].bytes)
 		return;
-	at = table[i].base + rnd() % table[i].bytes;
+	at = base(i) + rnd() % table[i].bytes;
 	if (rnd() % 2)
 		bus_write(&r->bus, at, &v, len);
 	else
