@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The disks that a VM can have (devices/disk.h), over the files of the host:
+ *
+ *   raw    a file or block device itself: written through, or read-only
+ *   head   a copy-on-write head (snapshot/head.h) over what is never changed
+ *
+ * Owner: the I/O thread, as disk.h has it. Fds are borrowed; the engine's
+ * config names them all.
+ */
+#ifndef TINTYPE_DISK_STORE_H
+#define TINTYPE_DISK_STORE_H
+
+#include "disk.h"
+#include "disk_io.h"
+#include "head.h"
+
+struct disk_store_config {
+	struct loop *loop;
+	struct disk_io *io;
+	unsigned disks; /* that share the engine: each gets its part of it */
+};
+
+/* At most so many share one engine. */
+#define DISK_STORES_MAX 16
+
+/* NULL: no memory. */
+struct disk *disk_raw_create(const struct disk_store_config *c, int fd,
+			     uint64_t bytes, bool read_only);
+/* `h`: open, writable; taken over also when that fails. Its fd and that of the
+ * raw file below are the engine's. */
+struct disk *disk_head_create(const struct disk_store_config *c,
+			      struct head *h);
+
+/* Nothing is on its way (drain). NULL does nothing. */
+void disk_destroy(struct disk *d);
+
+#endif
