@@ -18,11 +18,16 @@
 
 #include "util.h"
 
-/* What a VM's directory may hold; the lock goes last. */
-static const char *const vm_files_known[] = {
+/* What a VM's directory may hold of one life of the VM; and what it keeps from
+ * one to the next: its disks. */
+static const char *const files_of_a_life[] = {
 	"agent.sock",	"config.json", "console.log", "console.sock",
-	"control.sock", "state.json",  "vmm.log",     "lock",
+	"control.sock", "state.json",  "vmm.log",
 };
+static const char *const files_kept[] = { "roots.json.tmp", "roots.json",
+					  "capture.lock" };
+/* Directories of regular files, nothing else. */
+static const char *const dirs_kept[] = { "heads", "bases" };
 
 /* What the lock file of a VM says that is not to be kept. An empty one may be
  * a claim that is just being made: it is never swept. */
@@ -279,10 +284,45 @@ static bool still_linked(const struct vm_dir *d)
 	return fstat(d->lock, &st) == 0 && st.st_nlink == 1;
 }
 
-static void empty_dir(const struct vm_dir *d, bool lock_too)
+static void end_life(const struct vm_dir *d)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(vm_files_known) - !lock_too; i++)
-		unlinkat(d->fd, vm_files_known[i], 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(files_of_a_life); i++)
+		unlinkat(d->fd, files_of_a_life[i], 0);
+}
+
+static int is_file(const struct dirent *e)
+{
+	return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+}
+
+/* What cannot be removed keeps the directory, which the caller tells. */
+static void remove_dir(const struct vm_dir *d, const char *name)
+{
+	_cleanup_close_ int fd =
+	    open_beneath(d->fd, name, O_RDONLY | O_DIRECTORY);
+	struct dirent **files = NULL;
+	int n = fd < 0 ? 0 : scandirat(fd, ".", &files, is_file, NULL);
+
+	for (int i = 0; i < n; i++) {
+		unlinkat(fd, files[i]->d_name, 0);
+		free(files[i]);
+	}
+	free(files);
+	if (fd >= 0)
+		unlinkat(d->fd, name, AT_REMOVEDIR);
+}
+
+/* roots.json before the heads: without it they are nobody's, and a removal
+ * that breaks off half-way leaves nothing that could be taken for a disk. The
+ * lock goes last. */
+static void remove_all(const struct vm_dir *d)
+{
+	end_life(d);
+	for (unsigned i = 0; i < ARRAY_SIZE(files_kept); i++)
+		unlinkat(d->fd, files_kept[i], 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(dirs_kept); i++)
+		remove_dir(d, dirs_kept[i]);
+	unlinkat(d->fd, "lock", 0);
 }
 
 /* 0: locked and linked; -EAGAIN: lost a race, try again; -EBUSY: it lives. */
@@ -371,7 +411,7 @@ static int claim_made_up(int vms, struct vm_dir *d, struct fail *why)
 /* The lock is held: nobody else claims it until the name is gone. */
 static int remove_claimed(int vms, const struct vm_dir *d, struct fail *why)
 {
-	empty_dir(d, true);
+	remove_all(d);
 	if (unlinkat(vms, d->name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
 	if (errno == ENOTEMPTY || errno == EEXIST)
@@ -393,12 +433,14 @@ int home_claim(int vms, const char *name, bool keep, struct vm_dir *d,
 				"a VM of this name is running");
 	if (err)
 		return err;
-	empty_dir(d, false);
+	end_life(d);
 	if (ftruncate(d->lock, 0) < 0 ||
 	    (!keep &&
 	     pwrite(d->lock, lock_sweep, sizeof(lock_sweep) - 1, 0) < 0)) {
 		err = home_error(-errno, d->name, why);
-		(void)remove_claimed(vms, d, NULL);
+		/* One that is kept may have disks from before. */
+		if (!keep)
+			(void)remove_claimed(vms, d, NULL);
 		vm_dir_close(d);
 	}
 	return err;

@@ -159,6 +159,74 @@ Test(home, claim_when_the_vm_was_killed_takes_over_and_empties)
 	close(dir);
 }
 
+static void touch(const struct vm_dir *d, const char *path)
+{
+	int fd = openat(d->fd, path, O_WRONLY | O_CREAT, 0600);
+
+	cr_assert_geq(fd, 0);
+	close(fd);
+}
+
+static void give_disks(const char *name)
+{
+	struct vm_dir d;
+
+	cr_assert_eq(home_find(vms, name, &d, &why), 0);
+	cr_assert_eq(mkdirat(d.fd, "heads", 0700), 0);
+	cr_assert_eq(mkdirat(d.fd, "bases", 0700), 0);
+	touch(&d, "heads/disk0.00");
+	touch(&d, "heads/disk0.new");
+	touch(&d, "bases/disk0.raw");
+	touch(&d, "roots.json");
+	touch(&d, "capture.lock");
+	vm_dir_close(&d);
+}
+
+Test(home, claim_when_the_vm_had_disks_keeps_them)
+{
+	struct vm_dir d;
+
+	kill_vm(live_vm("web", true));
+	give_disks("web");
+	cr_assert_eq(home_claim(vms, "web", true, &d, &why), 0);
+	cr_assert(there("web/heads/disk0.00"));
+	cr_assert(there("web/bases/disk0.raw"));
+	cr_assert(there("web/roots.json"));
+	vm_dir_close(&d);
+}
+
+Test(home, remove_when_the_vm_had_disks_removes_them)
+{
+	kill_vm(live_vm("web", true));
+	give_disks("web");
+	cr_assert_eq(home_remove(vms, "web", &why), 0, "%s", why.message);
+	cr_assert_not(there("web"));
+}
+
+Test(home, sweep_when_an_unnamed_vm_had_disks_removes_them)
+{
+	kill_vm(live_vm("auto-x", false));
+	give_disks("auto-x");
+	home_sweep(vms, 0, 100);
+	cr_assert_not(there("auto-x"));
+}
+
+Test(home, remove_when_a_directory_of_disks_is_a_link_follows_it_not)
+{
+	char path[PATH_MAX];
+	struct vm_dir d;
+
+	kill_vm(live_vm("web", true));
+	kill_vm(live_vm("other", true));
+	give_disks("other");
+	cr_assert_eq(home_find(vms, "web", &d, &why), 0);
+	snprintf(path, sizeof(path), "%s/vms/other/heads", root);
+	cr_assert_eq(symlinkat(path, d.fd, "heads"), 0);
+	vm_dir_close(&d);
+	cr_assert_neq(home_remove(vms, "web", &why), 0);
+	cr_assert(there("other/heads/disk0.00"));
+}
+
 Test(home, claim_when_no_name_is_given_makes_up_different_ones)
 {
 	struct vm_dir a, b;
