@@ -33,6 +33,8 @@ void config_free(struct vm_config *c)
 	free(c->serial_path);
 	free(c->share_console);
 	free(c->agent_path);
+	for (unsigned i = 0; i < c->ndisks; i++)
+		free(c->disk[i].path);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -476,6 +478,10 @@ static const struct key keys[] = {
 	  .set = config_set_agent,
 	  .print = print_agent,
 	  .set_flag = set_agent_flag },
+	{ .name = "disk",
+	  .list = true,
+	  .set = config_add_disk,
+	  .print = config_print_disks },
 };
 
 static const struct key *find_key(const char *name)
@@ -515,7 +521,7 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 		return bad(why,
 			   "use name, kernel, initrd, cmdline, boot, memory, "
 			   "cpus, serial, share_console, on_reboot, rng, "
-			   "balloon, agent",
+			   "balloon, agent, disk",
 			   "unknown key");
 	if (k->set_flag && (!k->set || json_is_boolean(value))) {
 		if (!json_is_boolean(value))

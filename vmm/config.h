@@ -24,6 +24,19 @@ enum serial_kind {
 
 enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
 
+#define CONFIG_SERIAL_MAX 20 /* what a virtio disk can tell */
+#define CONFIG_MAX_DISKS  16
+
+struct disk_config {
+	char *path;
+	char id[CONFIG_NAME_MAX + 1]; /* unique; default disk0, disk1... */
+	/* Neither: a copy-on-write head in the VM's directory. */
+	bool read_only, direct;
+	bool qcow2; /* imported at the first start; else raw, never probed */
+	char serial[CONFIG_SERIAL_MAX + 1]; /* "": the id */
+	uint64_t bps, iops;		    /* 0: no limit */
+};
+
 struct vm_config {
 	char name[CONFIG_NAME_MAX + 1]; /* [A-Za-z0-9][A-Za-z0-9_.-]* */
 	bool named;			/* false: made up, gone when it ends */
@@ -41,6 +54,8 @@ struct vm_config {
 	bool balloon;	  /* a virtio-balloon */
 	bool agent;	  /* a port for the guest agent */
 	char *agent_path; /* its socket; NULL: in the VM's directory */
+	struct disk_config disk[CONFIG_MAX_DISKS];
+	unsigned ndisks;
 };
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
@@ -78,6 +93,10 @@ int config_set_balloon(struct vm_config *c, const char *value,
 
 /* NULL: in the VM's directory. */
 int config_set_agent(struct vm_config *c, const char *value, struct fail *why);
+/* PATH[,id=ID][,ro][,direct][,format=raw|qcow2][,serial=S][,bps=SIZE][,iops=N]:
+ * one more disk. */
+int config_add_disk(struct vm_config *c, const char *value, struct fail *why);
+json_t *config_print_disks(const struct vm_config *c, bool *none);
 
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the

@@ -29,6 +29,13 @@ CONFIG_SETTER(rng)
 CONFIG_SETTER(balloon)
 CONFIG_SETTER(agent)
 
+static int add_disk(void *args, const char *value, struct fail *why)
+{
+	struct run_args *a = args;
+
+	return config_add_disk(&a->config, value, why);
+}
+
 #define JSON_ROW                                                               \
 	{                                                                      \
 		.name = "json", .help = "print one JSON document"              \
@@ -95,6 +102,12 @@ static const struct option_row run_options[] = {
 	  .set = set_agent,
 	  .help = "serve the guest agent's port at a UNIX socket: see "
 		  "tintype-run(1)" },
+	{ .name = "disk",
+	  .argument = "PATH,...",
+	  .repeatable = true,
+	  .set = add_disk,
+	  .help = "a disk over a file that stays as it is; ,ro ,direct ,id=ID "
+		  "and more" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,

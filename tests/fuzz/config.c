@@ -28,6 +28,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(c.cpus >= 1 && c.cpus <= CONFIG_MAX_CPUS);
 	assert(!c.named || config_name_valid(c.name));
 	assert(strlen(c.cmdline) < CONFIG_CMDLINE_MAX);
+	for (unsigned i = 0; i < c.ndisks; i++) {
+		assert(c.disk[i].path[0] && config_name_valid(c.disk[i].id));
+		assert(!c.disk[i].direct || !c.disk[i].read_only);
+		for (unsigned j = 0; j < i; j++)
+			assert(strcmp(c.disk[i].id, c.disk[j].id));
+	}
 	first = config_to_json(&c);
 	assert(first && config_from_json(&again, first, &why) == 0);
 	second = config_to_json(&again);

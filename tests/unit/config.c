@@ -291,3 +291,93 @@ Test(config, set_serial_when_changed_forgets_the_path)
 	cr_assert_null(c.serial_path);
 	cr_assert_eq(c.serial, SERIAL_NONE);
 }
+
+/* ---- disks ---- */
+
+static int disk(const char *line)
+{
+	return config_add_disk(&c, line, &why);
+}
+
+Test(config, disk_when_only_a_path_is_given_has_the_defaults)
+{
+	cr_assert_eq(disk("a.raw"), 0);
+	cr_assert_eq(disk("b,,c.raw"), 0);
+	cr_assert_eq(c.ndisks, 2);
+	cr_assert_str_eq(c.disk[0].path, "a.raw");
+	cr_assert_str_eq(c.disk[1].path, "b,c.raw");
+	cr_assert_str_eq(c.disk[0].id, "disk0");
+	cr_assert_str_eq(c.disk[1].id, "disk1");
+	cr_assert(!c.disk[0].read_only && !c.disk[0].direct);
+	cr_assert(!c.disk[0].qcow2 && !c.disk[0].bps && !c.disk[0].iops);
+}
+
+Test(config, disk_when_all_is_said_has_it_and_prints_it_again)
+{
+	const char line[] = "p,id=d.1,direct,serial=a,,b,bps=10M,iops=7";
+	const char want[] = "p,id=d.1,direct,serial=a,,b,bps=10485760,iops=7";
+	struct vm_config again;
+	json_t *doc;
+
+	cr_assert_eq(disk(line), 0, "%s", why.message);
+	cr_assert_str_eq(c.disk[0].serial, "a,b");
+	cr_assert_eq(c.disk[0].bps, MIB(10));
+	cr_assert_eq(c.disk[0].iops, 7);
+	cr_assert(c.disk[0].direct);
+	cr_assert_eq(disk("q,ro,format=qcow2"), 0, "%s", why.message);
+	doc = config_to_json(&c);
+	cr_assert_str_eq(
+	    json_string_value(json_array_get(json_object_get(doc, "disk"), 0)),
+	    want);
+	config_init(&again);
+	cr_assert_eq(config_from_json(&again, doc, &why), 0);
+	cr_assert_eq(again.ndisks, 2);
+	cr_assert(again.disk[1].qcow2 && again.disk[1].read_only);
+	cr_assert_str_eq(again.disk[1].id, "disk1");
+	config_free(&again);
+	json_decref(doc);
+}
+
+Test(config, disk_that_makes_no_sense_is_refused_and_leaves_none)
+{
+	static const char *const lines[] = {
+		"",
+		"a,id=",
+		"a,id=../x",
+		"a,id=.x",
+		"a,ro,direct",
+		"a,ro=1",
+		"a,direct=yes",
+		"a,id",
+		"a,format=vmdk",
+		"a,format=",
+		"a,bps=",
+		"a,bps=0",
+		"a,iops=0",
+		"a,iops=1x",
+		"a,serial=",
+		"a,serial=a b",
+		"a,nonsense",
+		"a,",
+		"a,format=qcow2,direct",
+		"a,serial=aaaaaaaaaaaaaaaaaaaaa",
+		"a,bps=16777216T",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+		cr_assert_eq(disk(lines[i]), -EINVAL, "%s", lines[i]);
+		cr_assert_eq(why.code, EXIT_USAGE);
+		cr_assert(why.message[0] && why.hint[0], "%s", lines[i]);
+		cr_assert_eq(c.ndisks, 0);
+	}
+	cr_assert_eq(disk("a,id=disk1"), 0);
+	cr_assert_eq(disk("b"), -EINVAL, "two disks are disk1");
+	cr_assert_eq(disk("b,id=disk1"), -EINVAL);
+}
+
+Test(config, disks_are_at_most_sixteen)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		cr_assert_eq(disk("a"), 0);
+	cr_assert_eq(disk("a"), -EINVAL);
+}
