@@ -29,11 +29,42 @@ static int flush_failed(const struct head *h, int err, struct fail *why)
 
 /* ---- records ---- */
 
-static int compare(const void *a, const void *b)
+/* v[from] sinks to its place among its children in a heap of `n`. */
+static void sink(uint64_t *v, size_t from, size_t n)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	for (size_t child; (child = 2 * from + 1) < n; from = child) {
+		uint64_t t = v[from];
 
-	return (x > y) - (x < y);
+		child += child + 1 < n && v[child + 1] > v[child];
+		if (v[child] <= t)
+			return;
+		v[from] = v[child];
+		v[child] = t;
+	}
+}
+
+/* In place, whatever the order: the C library's qsort allocates, and asks the
+ * system how much memory there is, which a VM's process may not. */
+static void heap_sort(uint64_t *v, size_t n)
+{
+	for (size_t i = n / 2; i-- > 0;)
+		sink(v, i, n);
+	for (size_t end = n; end-- > 1;) {
+		uint64_t t = v[0];
+
+		v[0] = v[end];
+		v[end] = t;
+		sink(v, 0, end);
+	}
+}
+
+static bool is_sorted(const struct numbers *a)
+{
+	size_t i = 1;
+
+	while (i < a->n && a->v[i - 1] <= a->v[i])
+		i++;
+	return i >= a->n;
 }
 
 static int add_record(struct log_records *r, const struct log_record *x)
@@ -69,7 +100,8 @@ static void sort(struct numbers *a)
 {
 	size_t n = 0;
 
-	qsort(a->v, a->n, sizeof(*a->v), compare);
+	if (!is_sorted(a))
+		heap_sort(a->v, a->n);
 	for (size_t i = 0; i < a->n; i++)
 		if (i == 0 || a->v[i] != a->v[n - 1])
 			a->v[n++] = a->v[i];
