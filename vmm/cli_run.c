@@ -35,7 +35,9 @@
 		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
 		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
 		.agent = -1, .status = -1, .started = -1, .ready = -1,         \
-		.lock = -1                                                     \
+		.lock = -1, .disk = {                                          \
+			[0 ... CONFIG_MAX_DISKS - 1] = DISK_FILES_NONE         \
+		}                                                              \
 	}
 
 /* ---- opening ---- */
@@ -115,7 +117,7 @@ static int check_images(const struct vm_config *c, struct fail *why)
 
 	cleanup_close(&f.kernel);
 	cleanup_close(&f.initrd);
-	return err;
+	return err ? err : disk_check_all(c, why);
 }
 
 /* It would be silent for ever, and nobody would know why. */
@@ -275,7 +277,8 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 
 	if ((err = open_images(c, f, why)) || (err = save_config(c, d, why)) ||
 	    (err = open_own(d, f, why)) || (err = open_serial(c, f, why)) ||
-	    (err = open_share(c, f, why)) || (err = open_agent(c, d, f, why)))
+	    (err = open_share(c, f, why)) || (err = open_agent(c, d, f, why)) ||
+	    (err = disk_open_all(c, d, f->disks_stay, f->disk, why)))
 		return err;
 	if (c->rng) {
 		f->rng = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -292,11 +295,19 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 
 /* ---- the VM's process ---- */
 
+/* A detached VM's name was told to the user, who may ask for its log when it
+ * has ended. */
+static bool stays(const struct run_args *a)
+{
+	return a->config.named || a->detach;
+}
+
 static int be_the_vm(const struct run_args *a, const struct vm_dir *d,
 		     struct vm_files *f, struct fail *why)
 {
 	int code;
 
+	f->disks_stay = stays(a);
 	if (open_all(&a->config, d, f, why))
 		return (int)why->code;
 	f->lock = d->lock;
@@ -592,14 +603,16 @@ static int start(struct run_args *a, struct fail *why)
 	if (vms < 0)
 		return (int)why->code;
 	home_sweep(vms, SWEEP_SPARE, SWEEP_LOOK);
-	/* A detached VM's name was told to the user, who may ask for its log
-	 * when it has ended. */
-	if (home_claim(vms, c->named ? c->name : NULL, c->named || a->detach,
-		       &d, why))
+	if (home_claim(vms, c->named ? c->name : NULL, stays(a), &d, why))
 		return (int)why->code;
 	memcpy(c->name, d.name, sizeof(c->name));
 	close(steal_fd(&vms));
-	code = a->detach ? detach(a, &d, why) : be_the_vm(a, &d, &f, why);
+	/* While there is a terminal to show how far it is. */
+	if (disk_import_all(c, &d, why))
+		code = (int)why->code;
+	else
+		code =
+		    a->detach ? detach(a, &d, why) : be_the_vm(a, &d, &f, why);
 	vm_dir_close(&d);
 	return code;
 }

@@ -24,12 +24,13 @@ enum serial_kind {
 
 enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_EXIT };
 
-#define CONFIG_SERIAL_MAX 20 /* what a virtio disk can tell */
-#define CONFIG_MAX_DISKS  16
+#define CONFIG_SERIAL_MAX  20 /* what a virtio disk can tell */
+#define CONFIG_MAX_DISKS   8
+#define CONFIG_DISK_ID_MAX 20
 
 struct disk_config {
 	char *path;
-	char id[CONFIG_NAME_MAX + 1]; /* unique; default disk0, disk1... */
+	char id[CONFIG_DISK_ID_MAX + 1]; /* default disk0, disk1... */
 	/* Neither: a copy-on-write head in the VM's directory. */
 	bool read_only, direct;
 	bool qcow2; /* imported at the first start; else raw, never probed */

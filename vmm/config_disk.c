@@ -35,9 +35,9 @@ static int set_path(struct disk_config *d, const char *path, struct fail *why)
 
 static int set_id(struct disk_config *d, const char *value, struct fail *why)
 {
-	if (!config_name_valid(value))
+	if (!config_name_valid(value) || strlen(value) > CONFIG_DISK_ID_MAX)
 		return bad(why,
-			   "use 1 to 63 letters, digits, '_', '.' or '-', the "
+			   "use 1 to 20 letters, digits, '_', '.' or '-', the "
 			   "first a letter or digit",
 			   "id= is no name");
 	memcpy(d->id, value, strlen(value) + 1);
@@ -164,7 +164,7 @@ int config_add_disk(struct vm_config *c, const char *value, struct fail *why)
 	int err;
 
 	if (c->ndisks == CONFIG_MAX_DISKS)
-		return bad(why, "use at most 16", "too many disks");
+		return bad(why, "use at most 8", "too many disks");
 	line = strdup(value);
 	if (!line)
 		return fail_set(why, EXIT_FAILED, -ENOMEM, "", NULL,

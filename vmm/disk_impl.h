@@ -80,6 +80,8 @@ struct request_list {
 
 struct disk_store {
 	struct disk disk;
+	const char *name;
+	unsigned told; /* failures that were logged */
 	struct disk_io_user user;
 	const struct disk_layout *layout;
 	struct disk_io *io;
@@ -104,5 +106,9 @@ struct disk_store {
 struct disk_store *disk_store_create(const struct disk_store_config *c,
 				     const struct disk_layout *l,
 				     uint64_t bytes);
+
+/* Goes on after an operation that has ended with `n` (a new job: 0): its
+ * result, or DISK_IO_PENDING when it has another on its way or gave way. */
+int job_go_on(struct job *j, int n);
 
 #endif

@@ -16,6 +16,7 @@
 #include "head.h"
 
 struct disk_store_config {
+	const char *name; /* for messages; outlives the disk */
 	struct loop *loop;
 	struct disk_io *io;
 	unsigned disks; /* that share the engine: each gets its part of it */

@@ -23,6 +23,7 @@
 #include "control.h"
 #include "demo_guest.h"
 #include "device.h"
+#include "disk_set.h"
 #include "fdio.h"
 #include "footprint.h"
 #include "log.h"
@@ -40,6 +41,7 @@ struct vm {
 	struct console *console;
 	struct control *control;
 	struct machine *machine;
+	struct disk_set *disks;
 	struct boot_source src;
 	struct loop_source signals;
 	struct loop_timer settled, button;
@@ -447,21 +449,47 @@ static int create_console(struct vm *vm, struct fail *why)
 /* From here on: no fd but these, no file, no privilege. */
 static int confine_process(const struct vm_files *f, struct fail *why)
 {
-	const int keep[] = { f->kvm,	    f->kernel,	f->initrd,
-			     f->rng,	    f->in,	f->out,
-			     f->log,	    f->control, f->console[0],
-			     f->console[1], f->status,	f->started,
-			     f->ready,	    f->lock,	f->agent };
-	int r = sandbox_close_others(keep, ARRAY_SIZE(keep));
+	const int own[] = { f->kvm,	   f->kernel,	  f->initrd,
+			    f->rng,	   f->in,	  f->out,
+			    f->log,	   f->control,	  f->agent,
+			    f->console[0], f->console[1], f->status,
+			    f->started,	   f->ready,	  f->lock };
+	int keep[ARRAY_SIZE(own) + 3 * CONFIG_MAX_DISKS];
+	unsigned n = ARRAY_SIZE(own);
+	int r;
 
+	memcpy(keep, own, sizeof(own));
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++) {
+		keep[n++] = f->disk[i].base;
+		keep[n++] = f->disk[i].lock;
+		keep[n++] = f->disk[i].head;
+	}
+	r = sandbox_close_others(keep, n);
 	if (r < 0)
 		return fail_set(why, EXIT_OWN_FAILURE, r, "sandbox", NULL,
 				"close inherited files: %s", strerror(-r));
 	return sandbox_harden(why);
 }
 
+static int create_disks(struct vm *vm, struct machine_disk *disk,
+			struct fail *why)
+{
+	const struct disk_set_config c = {
+		.loop = &vm->loop,
+		.vm = vm->cfg,
+		.files = vm->files->disk,
+		.discard = !vm->files->disks_stay,
+	};
+	int r = disk_set_create(&vm->disks, &c, why);
+
+	if (r == 0)
+		disk_set_describe(vm->disks, vm->cfg, disk);
+	return r;
+}
+
 static int build(struct vm *vm, struct fail *why)
 {
+	struct machine_disk disk[CONFIG_MAX_DISKS];
 	struct machine_config c = {
 		.kvm_fd = vm->files->kvm,
 		.cpus = vm->cfg->cpus,
@@ -470,6 +498,8 @@ static int build(struct vm *vm, struct fail *why)
 		.rng_fd = vm->files->rng,
 		.agent_fd = vm->files->agent,
 		.balloon = vm->cfg->balloon,
+		.disk = disk,
+		.ndisks = vm->cfg->ndisks,
 		.confine = sandbox_vcpu,
 		.event = on_guest_event,
 		.ctx = vm,
@@ -480,7 +510,8 @@ static int build(struct vm *vm, struct fail *why)
 	if (r < 0)
 		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
 				"read signals: %s", strerror(-r));
-	if ((r = set_source(vm, why)) || (r = create_console(vm, why)))
+	if ((r = set_source(vm, why)) || (r = create_console(vm, why)) ||
+	    (r = create_disks(vm, disk, why)))
 		return r;
 	c.console = vm->console;
 	/* The machine's from here on. */
@@ -538,6 +569,7 @@ static void tear_down(struct vm *vm)
 {
 	if (vm->machine)
 		machine_destroy(vm->machine);
+	disk_set_destroy(vm->disks);
 	if (vm->console)
 		console_destroy(vm->console);
 	/* Last: who sees its connection end may take the VM for gone, and its

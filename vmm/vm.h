@@ -7,6 +7,7 @@
 #define TINTYPE_VM_H
 
 #include "config.h"
+#include "disk_open.h"
 #include "fail.h"
 
 /* Everything the VM will ever have open; -1 where there is none. vm_run takes
@@ -15,7 +16,9 @@ struct vm_files {
 	int kvm;	    /* /dev/kvm */
 	int kernel, initrd; /* read-only; kernel -1: the demo guest */
 	int rng;	    /* /dev/urandom */
-	int in, out;	    /* console sinks, see console_config */
+	struct disk_files disk[CONFIG_MAX_DISKS];
+	bool disks_stay; /* after the VM's end; else their space is free */
+	int in, out;	 /* console sinks, see console_config */
 	bool terminal;
 	int log;	/* console.log, read/write */
 	int control;	/* listening UNIX socket */

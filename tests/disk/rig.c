@@ -56,7 +56,9 @@ static void attach(struct rig *r)
 		.nfds = r->kind == RIG_HEAD ? 2 : 1,
 		.spare = 4,
 	};
-	struct disk_store_config c = { .loop = &r->loop, .disks = 1 };
+	struct disk_store_config c = { .name = "disk",
+				       .loop = &r->loop,
+				       .disks = 1 };
 	struct head_below below = { .raw_fd = r->base, .raw_bytes = r->bytes };
 	struct fail why;
 	struct head *h;

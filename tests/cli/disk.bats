@@ -1,0 +1,382 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# `run --disk`: what may be a disk, who may use it at once, what stays.
+
+load helper
+
+setup() {
+	bats_require_minimum_version 1.5.0
+	export TINTYPE_HOME="$BATS_TEST_TMPDIR/home"
+	cd "$BATS_TEST_TMPDIR"
+	head -c $((1024 * 1024 + 1536)) /dev/urandom > base
+	cp base before
+}
+
+teardown() {
+	for vm in $("$TINTYPE" ps --quiet); do
+		"$TINTYPE" stop --kill "$vm" || true
+	done
+	if [ -n "$mounted" ]; then
+		until_true umount "$mounted" # the ring lets its files go a moment later
+	fi
+	if [ -n "$shm" ]; then
+		rm -r "$shm"
+	fi
+}
+
+# guest SCRIPT OPTION...: what the demo guest does with its disks.
+guest() {
+	"$TINTYPE" run --memory 32M --cmdline "run=\"$1; poweroff\"" "${@:2}" \
+		< /dev/null
+}
+
+refused() {
+	local code=$1 want=$2
+	shift 2
+	run -"$code" "$TINTYPE" run --memory 32M --disk "$@" < /dev/null
+	[[ $output == "tintype: "*"$want"* ]]
+	[ "${#lines[@]}" = 1 ]
+}
+
+heads_of() {
+	ls "$TINTYPE_HOME/vms/$1/heads"
+}
+
+head_of() {
+	echo "$TINTYPE_HOME/vms/$1/heads/"*
+}
+
+# --- what may be a disk ---
+
+@test "disk: what can be no disk is refused in one line" {
+	mkdir dir
+	: > empty
+	head -c 1000 base > odd
+	mkfifo pipe
+	refused 3 "No such file" missing
+	refused 2 "is a directory" dir
+	refused 2 "is empty" empty
+	refused 2 "1000 bytes are no whole sectors" odd
+	[[ $output == *"truncate -s %512"* ]]
+	refused 2 "neither a file nor a block device" pipe
+}
+
+@test "disk: a file of 64 TiB is large, one of more too large" {
+	needs_kvm
+	shm=$(mktemp -d /dev/shm/tintype-XXXXXX)
+	truncate -s 64T "$shm/large"
+	truncate -s 65T "$shm/huge"
+	run -0 guest "disk 0 info; disk 0 write 137438953464 8; disk 0 flush; disk 0 check 137438953464 8" --disk "$shm/large"
+	[[ $output == *"137438953472 sectors"* ]]
+	refused 2 "too large" "$shm/huge"
+}
+
+@test "disk: rights that are missing are named" {
+	needs_root
+	chmod 600 base
+	run -10 setpriv --reuid 65534 --regid 65534 --clear-groups \
+		env TINTYPE_HOME="$BATS_TEST_TMPDIR/no" \
+		"$TINTYPE" run --disk "$BATS_TEST_TMPDIR/base" < /dev/null
+	[[ $output == *"Permission denied"* ]]
+	chmod 644 base
+	chmod 755 "$BATS_TEST_TMPDIR"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups \
+		env TINTYPE_HOME="$BATS_TEST_TMPDIR/no" \
+		"$TINTYPE" run --disk "$BATS_TEST_TMPDIR/base,direct" < /dev/null
+	[[ $output == *"Permission denied"*"without 'direct'"* ]] ||
+		[[ $output == *"Permission denied"* ]]
+}
+
+@test "disk: a word that no disk has is refused" {
+	refused 2 "a setting that no disk has" base,size=4
+	refused 2 "contradict" base,ro,direct
+	refused 2 "not a format" base,format=vmdk
+	run -2 "$TINTYPE" run --disk base,id=a --disk base,id=a
+	[[ $output == *"another disk has that id"* ]]
+}
+
+@test "disk: a dry run opens the disks, prints them and makes nothing" {
+	needs_kvm
+	run -0 "$TINTYPE" run --name dry --disk base,ro --disk base --dry-run
+	[[ $output == *'"base,id=disk0,ro"'*'"base,id=disk1"'* ]]
+	[ ! -e "$TINTYPE_HOME" ]
+	run -3 "$TINTYPE" run --disk missing --dry-run
+	echo '{"disk": ["base,ro", "base,id=x"]}' > config
+	run -0 "$TINTYPE" run --config config --dry-run
+	[[ $output == *'"base,id=disk0,ro"'*'"base,id=x"'* ]]
+}
+
+# --- kinds ---
+
+@test "disk: a head keeps what the guest wrote, and the base stays" {
+	needs_kvm
+	run -0 guest "disk 0 write 5 900 7; disk 0 flush" --name a --disk base
+	cmp base before
+	run -0 guest "disk 0 check 5 900 7" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 1 ]
+}
+
+@test "disk: the same without io_uring" {
+	needs_kvm
+	export TINTYPE_NO_IO_URING=1
+	run -0 guest "disk 0 write 5 900 7; disk 0 discard 100 64; disk 0 flush" \
+		--name a --disk base
+	[[ $output == *"no io_uring"* ]]
+	cmp base before
+	run -0 guest "disk 0 check 5 90 7; disk 0 check 100 64 0" \
+		--name a --disk base
+	run -0 guest "disk 0 write 5 900 7; disk 0 discard 100 64; disk 0 flush" \
+		--disk base,direct
+	run -0 guest "disk 0 check 5 90 7; disk 0 check 100 64 0" --disk base,ro
+}
+
+@test "disk: direct writes through, ro refuses writes" {
+	needs_kvm
+	run -1 guest "disk 0 info; disk 0 write 0 8" --disk base,ro
+	[[ $output == *"read-only"*"I/O error"* ]]
+	cmp base before
+	run -0 guest "disk 0 write 3 200 9; disk 0 flush" --disk base,direct
+	! cmp -s base before
+	run -0 guest "disk 0 check 3 200 9" --disk base,ro
+}
+
+@test "disk: export gives what the guest wrote" {
+	needs_kvm
+	script="disk 0 write 3 77 1; disk 0 write 1000 1000 2; disk 0 discard 500 301; disk 0 zero 2040 10; disk 0 flush"
+	run -0 guest "$script" --name a --disk base
+	cp base direct
+	run -0 guest "$script" --disk direct,direct
+	run -0 "$TINTYPE" image export "$(head_of a)" --below base out
+	cmp out direct
+	if command -v qemu-img > /dev/null; then
+		qemu-img compare -f raw -F raw out direct
+	fi
+}
+
+@test "disk: several, with ids and serials" {
+	needs_kvm
+	cp base second
+	run -0 guest "disk 0 info; disk 1 info; disk 1 write 0 64 4; disk 0 write 0 64 5; disk 0 check 0 64 5; disk 1 check 0 64 4" \
+		--disk base,id=root --disk second,serial=ABC,direct
+	[[ $output == *"'root'"*"'ABC'"* ]]
+	cmp base before
+}
+
+@test "disk: a file that is cut off under the guest is an I/O error, no more" {
+	needs_kvm
+	"$TINTYPE" run --detach --name cut --memory 32M --disk base,ro > /dev/null
+	until_true log_has cut 'tintype> '
+	truncate -s 4096 base
+	printf 'disk 0 check 1024 8\rdisk 0 info\r' |
+		timeout 1 "$TINTYPE" console cut > /dev/null || true
+	until_true log_has cut 'I/O error'
+	until_true log_has cut '2051 sectors'
+	[ "$("$TINTYPE" ps --quiet)" = cut ]
+}
+
+@test "disk: a file that vanishes goes on as long as it is open" {
+	needs_kvm
+	"$TINTYPE" run --detach --name gone --memory 32M --disk base > /dev/null
+	until_true log_has gone 'tintype> '
+	rm base
+	printf 'disk 0 write 0 64 3\rdisk 0 flush\rdisk 0 check 0 64 3\rexit 7\r' |
+		timeout 5 "$TINTYPE" console gone > /dev/null || true
+	until_true none_runs
+	run -0 "$TINTYPE" inspect gone
+	[[ $output == *"code: 7"* ]]
+}
+
+@test "disk: a full file system is an I/O error of the guest, and its VM lives" {
+	needs_kvm
+	needs_root
+	mkdir small
+	mount -t tmpfs -o size=600k,mode=700 tmpfs small 2> /dev/null ||
+		skip "no mount is allowed here"
+	mounted=$PWD/small
+	export TINTYPE_HOME=$mounted
+	run -1 --separate-stderr guest "disk 0 write 0 2000 3" --name full --disk base
+	[[ $output == *"I/O error"* ]]
+	[[ $stderr == *"No space left"* ]]
+	cmp base before
+	"$TINTYPE" rm full
+}
+
+# --- who else ---
+
+@test "disk: two VMs never write one file, nor what the other reads" {
+	needs_kvm
+	live_vm w --disk base,direct
+	refused 4 "is used by VM w" base,direct
+	refused 4 "is used by VM w" base
+	refused 4 "is used by VM w" base,ro
+	"$TINTYPE" stop --kill w
+	live_vm r1 --disk base
+	live_vm r2 --disk base,ro
+	refused 4 "is used by VM r" base,direct
+	[[ $output == *"leave out 'direct'"* ]]
+	# A link is the same file; so is what another program has locked.
+	ln base link
+	refused 4 "is used by VM" link,direct
+	cp base free
+	run -4 flock_ofd free "$TINTYPE" run --disk free,direct
+	[[ $output == *"is used by another"* ]]
+}
+
+flock_ofd() {
+	python3 - "$@" <<- 'END'
+		import fcntl, struct, subprocess, sys
+		f = open(sys.argv[1], "r+b")
+		lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+		fcntl.fcntl(f, 37, lock)  # F_OFD_SETLK
+		sys.exit(subprocess.run(sys.argv[2:]).returncode)
+	END
+}
+
+@test "disk: one VM cannot have one file twice when it writes it" {
+	needs_kvm
+	run -4 "$TINTYPE" run --disk base,direct --disk base,ro < /dev/null
+	[[ $output == *"is used by another"* ]]
+	run -0 guest "disk 1 info" --disk base --disk base,ro
+}
+
+@test "disk: a VM that was killed holds no file" {
+	needs_kvm
+	live_vm k --disk base,direct
+	kill -9 "$(pid_of)"
+	until_true none_runs
+	run -0 guest "disk 0 info" --disk base,direct
+}
+
+# --- what stays ---
+
+@test "disk: an unnamed VM's changes go with it" {
+	needs_kvm
+	run -0 guest "disk 0 write 0 2000 3; disk 0 flush" --disk base
+	[ "$(cat "$TINTYPE_HOME"/vms/auto-*/heads/* | wc -c)" = 0 ]
+}
+
+@test "disk: a base that is another one is refused, with what to do" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	cp base other
+	run -4 guest "echo x" --name a --disk other
+	[[ $output == *"not the file that this disk began with"*"tintype rm a"* ]]
+	truncate -s 2M base
+	run -4 guest "echo x" --name a --disk base
+	[[ $output == *"another size"* ]]
+	truncate -s $((1024 * 1024 + 1536)) base
+	run -4 guest "echo x" --name a --disk base
+	[[ $output == *"was changed since"* ]]
+	touch -r before base
+	run -4 guest "echo x" --name a --disk base,ro
+	[[ $output == *"would not be seen"* ]]
+	run -0 "$TINTYPE" rm a
+	[ ! -e "$TINTYPE_HOME/vms/a" ]
+	run -0 guest "disk 0 info" --name a --disk base
+}
+
+@test "disk: what a start left half made is gone after the next" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	: > "$TINTYPE_HOME/vms/a/heads/disk0.new"
+	: > "$TINTYPE_HOME/vms/a/heads/disk0.0123456789abcdef0123456789abcdef"
+	run -0 guest "disk 0 check 0 64 3" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 1 ]
+	# A start that broke off before roots.json: the head is nobody's.
+	rm "$TINTYPE_HOME/vms/a/roots.json"
+	run -0 guest "disk 0 info" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 1 ]
+	run -1 guest "disk 0 check 0 64 3" --name a --disk base
+}
+
+@test "disk: a VM that runs without its disk keeps it" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	run -0 guest "echo none" --name a
+	cp base second
+	run -0 guest "disk 0 info" --name a --disk second,id=second
+	run -0 guest "disk 0 check 0 64 3" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 2 ]
+}
+
+@test "disk: heads and roots.json that were tampered with are refused" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	vm="$TINTYPE_HOME/vms/a"
+	cp "$vm/roots.json" roots
+	for text in '' '[]' '{"v":1}' '{"v":1,"heads":{"disk0":"../x"},"bases":{}}' \
+		'{"v":1,"heads":{},"bases":{"../x":{}}}' \
+		'{"v":1,"heads":{"disk0":"0123456789abcdef0123456789abcdef"},"bases":{}}'; do
+		printf %s "$text" > "$vm/roots.json"
+		run -6 guest "echo x" --name a --disk base
+		[[ $output == *"roots.json is damaged"*"tintype rm a"* ]]
+	done
+	echo '{"v":2}' > "$vm/roots.json"
+	run -7 guest "echo x" --name a --disk base
+	cp roots "$vm/roots.json"
+	head=$(head_of a)
+	mv "$head" aside
+	run -6 guest "echo x" --name a --disk base
+	[[ $output == *"is missing"* ]]
+	ln -s "$PWD/aside" "$head"
+	run guest "echo x" --name a --disk base
+	[ "$status" != 0 ]
+	rm "$head"
+	head -c 100 aside > "$head"
+	run -6 guest "echo x" --name a --disk base
+	cp aside "$head"
+	run -0 guest "disk 0 check 0 64 3" --name a --disk base
+}
+
+@test "disk: a capture that is being made keeps run away" {
+	needs_kvm
+	guest "echo x" --name a --disk base > /dev/null
+	run -4 flock_ofd "$TINTYPE_HOME/vms/a/capture.lock" \
+		"$TINTYPE" run --name a --disk base
+	[[ $output == *"a capture of it"* ]]
+}
+
+# --- qcow2 ---
+
+@test "disk: qcow2 is imported once, by its name only" {
+	needs_kvm
+	command -v qemu-img > /dev/null || skip "qemu-img is not installed"
+	cp base mine
+	truncate -s 1M mine
+	qemu-img convert -f raw -O qcow2 mine q.qcow2
+	cp q.qcow2 q.before
+	run -0 guest "disk 0 info; disk 0 write 0 64 3; disk 0 flush" \
+		--name q --disk q.qcow2,format=qcow2
+	[[ $output == *"importing qcow2"*"2048 sectors"* ]]
+	cmp q.qcow2 q.before
+	run -0 guest "disk 0 check 0 64 3" --name q --disk q.qcow2,format=qcow2
+	[[ $output != *importing* ]]
+	run -0 "$TINTYPE" image export "$(head_of q)" \
+		--below "$TINTYPE_HOME/vms/q/bases/disk0.raw" out
+	cmp -i $((64 * 512)) out mine
+	# Raw is raw, whatever it begins with.
+	truncate -s %512 q.qcow2
+	run -0 guest "disk 0 info" --disk q.qcow2
+	[[ $output != *"2048 sectors"* ]]
+}
+
+@test "disk: qcow2 that refers to other files is refused, and none is read" {
+	needs_kvm
+	command -v qemu-img > /dev/null || skip "qemu-img is not installed"
+	truncate -s 1M secret
+	qemu-img create -q -f qcow2 -b "$PWD/secret" -F raw backed.qcow2
+	run -10 guest "echo x" --disk backed.qcow2,format=qcow2
+	[[ $output == *"has a backing file"* ]]
+	qemu-img create -q -f qcow2 -o data_file=data.raw,data_file_raw=on data.qcow2 1M
+	run -10 guest "echo x" --disk data.qcow2,format=qcow2
+	[[ $output == *"data in another file"* ]]
+	run -1 guest "echo x" --name n --disk base,format=qcow2
+	[[ $output == *"qemu-img could not read it"* ]]
+	[ -z "$(ls "$TINTYPE_HOME/vms/n/bases")" ]
+}
+
+@test "disk: without qemu-img qcow2 says what is missing" {
+	needs_kvm
+	run -1 env PATH=/nowhere "$TINTYPE" run --disk base,format=qcow2
+	[[ $output == *"needs qemu-img"*"qemu-utils"* ]]
+}

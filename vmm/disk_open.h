@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All that a VM's disks need open, before its process opens nothing any more:
+ *
+ *   disk_check_all    everything could be opened; nothing is made or locked
+ *   disk_import_all   qcow2 files are converted into the VM's directory, once
+ *   disk_open_all     opened and locked, heads found or made
+ *
+ * In the VM's directory (docs/capture-protocol.md, "Processes, files, locks"):
+ *
+ *   heads/ID.UID   a disk's copy-on-write head
+ *   bases/ID.raw   what was in a qcow2 file
+ *   roots.json     which head is in use, and over which base it was made
+ *   capture.lock   held while these are changed
+ *
+ * What a crash has left half made is unlinked by the next start.
+ *
+ * Owner: the thread that starts the VM. 0, or -errno with `why`.
+ */
+#ifndef TINTYPE_DISK_OPEN_H
+#define TINTYPE_DISK_OPEN_H
+
+#include "config.h"
+#include "home.h"
+
+struct disk_files {
+	int base; /* what is read, or read and written (direct) */
+	int lock; /* kept open, nothing else */
+	int head; /* -1: none */
+	uint64_t bytes;
+};
+#define DISK_FILES_NONE                                                        \
+	{                                                                      \
+		.base = -1, .lock = -1, .head = -1                             \
+	}
+
+int disk_check_all(const struct vm_config *c, struct fail *why);
+int disk_import_all(const struct vm_config *c, const struct vm_dir *d,
+		    struct fail *why);
+
+/* `files` has room for CONFIG_MAX_DISKS, each DISK_FILES_NONE; after a failure
+ * some are open. `durable`: the VM stays when it has ended, and so do its
+ * heads. */
+int disk_open_all(const struct vm_config *c, const struct vm_dir *d,
+		  bool durable, struct disk_files *files, struct fail *why);
+
+#endif

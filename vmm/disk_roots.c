@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *   {"v":1, "parents":[], "heads":{ID: UID}, "next":{}, "scratch":false,
+ *    "bases":{ID: {"path", "bytes", "mtime_ns", "format"}}}
+ */
+#include "disk_roots.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "util.h"
+
+static const char name[] = "roots.json", temp[] = "roots.json.tmp";
+
+static int damaged(const struct vm_dir *d, const char *what, struct fail *why)
+{
+	char hint[160];
+
+	snprintf(hint, sizeof(hint),
+		 "its disks' changes are in its heads/; give them up by "
+		 "'tintype rm %s'",
+		 d->name);
+	return fail_set(why, EXIT_INTEGRITY, -EBADMSG, d->name, hint,
+			"roots.json is damaged: %s", what);
+}
+
+/* ---- reading ---- */
+
+static bool is_uid(const char *s)
+{
+	return s && strlen(s) == DISK_UID_TEXT - 1 &&
+	       strspn(s, "0123456789abcdef") == DISK_UID_TEXT - 1;
+}
+
+/* Integers of JSON are signed. */
+static bool get_number(const json_t *o, const char *key, uint64_t *v)
+{
+	const json_t *n = json_object_get(o, key);
+
+	*v = (uint64_t)json_integer_value(n);
+	return json_is_integer(n) && json_integer_value(n) >= 0;
+}
+
+static int read_base(struct disk_root *r, const json_t *o)
+{
+	const char *path = json_string_value(json_object_get(o, "path"));
+	const char *format = json_string_value(json_object_get(o, "format"));
+
+	if (!path || !format || !get_number(o, "bytes", &r->bytes) ||
+	    !get_number(o, "mtime_ns", &r->mtime_ns) ||
+	    (strcmp(format, "raw") && strcmp(format, "qcow2")))
+		return -EBADMSG;
+	r->qcow2 = format[0] == 'q';
+	r->path = strdup(path);
+	return r->path ? 0 : -ENOMEM;
+}
+
+static int read_roots(struct disk_roots *r, json_t *doc)
+{
+	const json_t *heads = json_object_get(doc, "heads");
+	json_t *bases = json_object_get(doc, "bases"), *base;
+	const char *id;
+	size_t left = json_object_size(heads);
+
+	if (!json_is_object(heads) || !json_is_object(bases))
+		return -EBADMSG;
+	r->root = calloc(json_object_size(bases) + 1, sizeof(*r->root));
+	if (!r->root)
+		return -ENOMEM;
+	json_object_foreach(bases, id, base)
+	{
+		struct disk_root *x = &r->root[r->n++];
+		const json_t *uid = json_object_get(heads, id);
+		int err = -EBADMSG;
+
+		if (config_name_valid(id) && strlen(id) <= CONFIG_DISK_ID_MAX)
+			err = read_base(x, base);
+		if (err)
+			return err;
+		memcpy(x->id, id, strlen(id) + 1);
+		if (!uid)
+			continue;
+		if (!is_uid(json_string_value(uid)))
+			return -EBADMSG;
+		memcpy(x->uid, json_string_value(uid), sizeof(x->uid));
+		left--;
+	}
+	return left ? -EBADMSG : 0; /* a head of no base */
+}
+
+/* What a capture or restore leaves, which this version does not take. */
+static bool is_newer(const json_t *doc)
+{
+	return json_integer_value(json_object_get(doc, "v")) != 1 ||
+	       json_array_size(json_object_get(doc, "parents")) ||
+	       json_object_size(json_object_get(doc, "next")) ||
+	       json_is_true(json_object_get(doc, "scratch"));
+}
+
+int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
+		    struct fail *why)
+{
+	json_t *doc;
+	int err;
+
+	*r = (struct disk_roots){ 0 };
+	doc = vm_dir_read_json(d, name);
+	if (!doc)
+		return faccessat(d->fd, name, F_OK, AT_SYMLINK_NOFOLLOW)
+			   ? 0
+			   : damaged(d, "no JSON document", why);
+	if (json_is_integer(json_object_get(doc, "v")) && is_newer(doc))
+		err = fail_set(why, EXIT_INCOMPATIBLE, -ENOTSUP, d->name,
+			       "run it by the version that made them",
+			       "its disks were left by a newer version");
+	else if ((err = json_is_object(doc) ? read_roots(r, doc) : -EBADMSG))
+		err = err == -ENOMEM ? fail_set(why, EXIT_FAILED, err, d->name,
+						NULL, "out of memory")
+				     : damaged(d, "not what was written", why);
+	json_decref(doc);
+	return err;
+}
+
+/* ---- writing ---- */
+
+static json_t *to_json(const struct disk_roots *r)
+{
+	json_t *heads = json_object(), *bases = json_object();
+
+	for (unsigned i = 0; i < r->n; i++) {
+		const struct disk_root *x = &r->root[i];
+
+		if (x->uid[0])
+			json_object_set_new(heads, x->id, json_string(x->uid));
+		json_object_set_new(bases, x->id,
+				    json_pack("{s:s, s:I, s:I, s:s}", "path",
+					      x->path, "bytes",
+					      (json_int_t)x->bytes, "mtime_ns",
+					      (json_int_t)x->mtime_ns, "format",
+					      x->qcow2 ? "qcow2" : "raw"));
+	}
+	return json_pack("{s:i, s:[], s:o, s:{}, s:b, s:o}", "v", 1, "parents",
+			 "heads", heads, "next", "scratch", 0, "bases", bases);
+}
+
+int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
+		     struct fail *why)
+{
+	json_t *doc = to_json(r);
+	_cleanup_close_ int fd = -1;
+	int err = doc ? vm_dir_write_json(d, temp, doc) : -ENOMEM;
+
+	json_decref(doc);
+	if (!err && durable) {
+		fd = vm_dir_open(d, temp, O_RDONLY);
+		err = fd < 0 ? fd : fsync(fd) ? -errno : 0;
+	}
+	if (!err && renameat(d->fd, temp, d->fd, name))
+		err = -errno;
+	if (!err && durable && fsync(d->fd))
+		err = -errno;
+	if (err)
+		return file_failed(d->name, err, "write roots.json", why);
+	r->dirty = false;
+	return 0;
+}
+
+void disk_roots_free(struct disk_roots *r)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		free(r->root[i].path);
+	free(r->root);
+	*r = (struct disk_roots){ 0 };
+}
+
+/* ---- one of them ---- */
+
+struct disk_root *disk_roots_find(const struct disk_roots *r, const char *id)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (!strcmp(r->root[i].id, id))
+			return &r->root[i];
+	return NULL;
+}
+
+struct disk_root *disk_roots_add(struct disk_roots *r,
+				 const struct disk_config *c,
+				 const struct disk_source *s)
+{
+	struct disk_root *all =
+	    reallocarray(r->root, r->n + 1, sizeof(*r->root));
+	struct disk_root *x;
+
+	if (!all)
+		return NULL;
+	r->root = all;
+	x = &all[r->n];
+	*x = (struct disk_root){ .bytes = s->bytes,
+				 .mtime_ns = s->mtime_ns,
+				 .qcow2 = c->qcow2 };
+	memcpy(x->id, c->id, sizeof(x->id));
+	x->path = realpath(c->path, NULL);
+	if (!x->path)
+		return NULL;
+	r->n++;
+	r->dirty = true;
+	return x;
+}
+
+int disk_root_compare(const struct disk_root *r, const struct vm_dir *d,
+		      const struct disk_config *c, const struct disk_source *s,
+		      struct fail *why)
+{
+	_cleanup_free_ char *path = realpath(c->path, NULL);
+	const char *what = NULL;
+	char object[256], hint[160];
+
+	if (!path)
+		what = "cannot be found again";
+	else if (strcmp(path, r->path))
+		what = "is not the file that this disk began with";
+	else if (c->qcow2 != r->qcow2)
+		what = "has another format than when this disk began";
+	else if (s->bytes != r->bytes)
+		what = "has another size than when this disk began";
+	else if (s->mtime_ns != r->mtime_ns)
+		what = "was changed since this disk began";
+	if (!what)
+		return 0;
+	snprintf(object, sizeof(object), "disk %s (%s)", c->path, c->id);
+	snprintf(hint, sizeof(hint),
+		 "put it back, or give up the disk's changes by "
+		 "'tintype rm %s'",
+		 d->name);
+	return fail_set(why, EXIT_CONFLICT, -ESTALE, object, hint, "%s", what);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * roots.json of a VM's directory (docs/capture-protocol.md): which head each
+ * disk uses, and what that head was made over.
+ *
+ * Owner: any thread, before the sandbox is closed; whoever writes it holds
+ * capture.lock. The file is input like any other: what it claims is checked.
+ */
+#ifndef TINTYPE_DISK_ROOTS_H
+#define TINTYPE_DISK_ROOTS_H
+
+#include "disk_source.h"
+#include "home.h"
+
+#define DISK_UID_TEXT 33 /* 32 hex digits */
+
+struct disk_root {
+	char id[CONFIG_DISK_ID_MAX + 1];
+	char uid[DISK_UID_TEXT]; /* its head's; "": none */
+	/* The base as it was then. */
+	char *path; /* absolute */
+	uint64_t bytes, mtime_ns;
+	bool qcow2;
+};
+
+struct disk_roots {
+	struct disk_root *root;
+	unsigned n;
+	bool dirty; /* differs from the file */
+};
+
+/* An empty one when there is no file. Free by disk_roots_free, also after a
+ * failure. EXIT_INTEGRITY; EXIT_INCOMPATIBLE when it is a newer version's. */
+int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
+		    struct fail *why);
+/* By another file that takes its place; `durable`: synced, with its name. */
+int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
+		     struct fail *why);
+void disk_roots_free(struct disk_roots *r);
+
+struct disk_root *disk_roots_find(const struct disk_roots *r, const char *id);
+/* A new one of that base. NULL: no memory. */
+struct disk_root *disk_roots_add(struct disk_roots *r,
+				 const struct disk_config *c,
+				 const struct disk_source *s);
+/* Whether it is the base that the disk began with. EXIT_CONFLICT. */
+int disk_root_compare(const struct disk_root *r, const struct vm_dir *d,
+		      const struct disk_config *c, const struct disk_source *s,
+		      struct fail *why);
+
+#endif
