@@ -85,8 +85,10 @@ int head_flush(struct head *h, struct fail *why);
  * The same for an owner that must not wait: 1: fdatasync head_fd by whatever
  * way, then call again with its result (0 or -errno); 0: done; else it failed.
  * The first call has result 0. No write is on its way at the first call; others
- * may begin and end between the calls. (Now and then, when the log needs room,
- * a call syncs itself.)
+ * may begin and end between the calls. A call that makes the log longer, or
+ * begins it anew, syncs by itself: the first is short, since the data was
+ * synced by the caller just before; the second takes as long as a sync does
+ * and comes once in thousands of flushes.
  */
 int head_flush_step(struct head *h, int result, struct fail *why);
 
@@ -104,7 +106,14 @@ struct where {
 	struct extent extent; /* WHERE_IMAGE: by image_read_extent */
 };
 
-/* The run that begins with `block`, at most `max` blocks long. */
+/*
+ * The run that begins with `block`, at most `max` blocks long. It holds for a
+ * block of the head until head_write_end or head_zero of that block: from then
+ * on, after the next flush at the latest, its slot may be another block's. So
+ * who reads by it, reads to the end before he lets that block be written or
+ * zeroed; and locates anew afterwards. What lies below stays where it is until
+ * head_set_below.
+ */
 int head_locate(struct head *h, uint64_t block, uint64_t max, struct where *w,
 		struct fail *why);
 

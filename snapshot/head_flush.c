@@ -10,6 +10,10 @@
 #include "fileio.h"
 #include "head_impl.h"
 
+/* So many blocks are read again for their sums; for more, a sync of the data is
+ * quicker, and their owner need not wait for it. */
+#define SUM_MAX_BLOCKS 1024
+
 /* A log with many more records than the map can need is begun anew. */
 #define LOG_SLACK_RECORDS 4096
 
@@ -309,6 +313,10 @@ static int begin(struct head *h)
 	err = records_of_batch(h, &h->records);
 	if (err)
 		return undo_batch(h, err);
+	/* Making the log longer syncs the file: the data is to be there by
+	 * then, so that it takes no time. */
+	h->batch_moved |=
+	    h->batch.n > SUM_MAX_BLOCKS || !log_has_room(h, h->records.n);
 	if (!h->batch_moved)
 		return write_log(h);
 	h->stage = FLUSH_DATA;

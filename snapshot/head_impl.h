@@ -87,9 +87,9 @@ struct head {
 	enum flush_stage stage;
 	struct numbers batch, batch_leaving;
 	struct log_records records; /* of the batch, as it was then */
-	bool batch_moved;
-	uint8_t batch_state; /* COMMITTED, even or odd */
-	struct numbers last; /* blocks of the last commit */
+	bool batch_moved;	    /* its data is synced before its log */
+	uint8_t batch_state;	    /* COMMITTED, even or odd */
+	struct numbers last;	    /* blocks of the last commit */
 
 	struct head_counts counts;
 };
@@ -118,6 +118,8 @@ int head_sync(struct head *h);
 /* The sum of `count` pages from `slot` on, as a map record has it. */
 int log_data_sum(int fd, uint32_t slot, uint32_t count, uint64_t *sum);
 
+/* Whether a batch of `n` and its commit fit without another extent. */
+bool log_has_room(const struct head *h, size_t n);
 /* Appends a batch and its commit, unsynced. After a failure the log goes on
  * where it did before. */
 int log_append(struct head *h, const struct log_record *records, size_t n);

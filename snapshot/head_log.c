@@ -129,6 +129,12 @@ static int append(struct append *a, const struct log_record *r)
 	return err ? err : put(a, r);
 }
 
+bool log_has_room(const struct head *h, size_t n)
+{
+	/* The last record of an extent says where the log goes on. */
+	return n + 2 <= h->log.pages * LOG_PER_PAGE - h->log.record;
+}
+
 int log_append(struct head *h, const struct log_record *records, size_t n)
 {
 	struct append a = { .h = h, .p = h->log };

@@ -128,6 +128,54 @@ Test(head, write_after_a_later_commit_goes_in_place)
 	head_close(h);
 }
 
+/* Syncs that its owner is asked for by a flush. */
+static unsigned syncs_of_flush(struct head *h)
+{
+	int next = head_flush_step(h, 0, &why);
+	unsigned n = 0;
+
+	for (; next == 1; n++)
+		next = head_flush_step(h, file_sync(head_fd(h)), &why);
+	cr_assert_eq(next, 0, "%s", why.message);
+	return n;
+}
+
+Test(head, flush_of_many_blocks_syncs_them_before_the_log)
+{
+	int fd = make_head(MIB(64));
+	struct head *h = open_head(fd, NULL);
+
+	for (uint64_t i = 0; i < 1024; i++)
+		put_tag(h, i, i + 1);
+	cr_assert_eq(syncs_of_flush(h), 1);
+	for (uint64_t i = 0; i < 1025; i++)
+		put_tag(h, 2000 + i, i + 1);
+	cr_assert_eq(syncs_of_flush(h), 2);
+	h = reopen(h, fd);
+	for (uint64_t i = 0; i < 1024; i++)
+		expect_tag(h, i, i + 1);
+	for (uint64_t i = 0; i < 1025; i++)
+		expect_tag(h, 2000 + i, i + 1);
+	head_close(h);
+}
+
+/* The log's page holds 128 records: the last one leads on. */
+Test(head, flush_that_makes_the_log_longer_syncs_the_data_first)
+{
+	int fd = make_head(MIB(64));
+	struct head *h = open_head(fd, NULL);
+	struct head_counts c = { 0 };
+	unsigned twice = 0;
+
+	for (uint64_t i = 0; c.log_records < 250; i++) {
+		put_tag(h, 2 * i, i + 1);
+		head_count(h, &c);
+		twice += syncs_of_flush(h) == 2;
+	}
+	cr_assert_eq(twice, 1);
+	head_close(h);
+}
+
 Test(head, log_when_a_guest_discards_for_ever_is_begun_anew)
 {
 	int fd = make_head(MIB(64));
