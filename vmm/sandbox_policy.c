@@ -70,8 +70,6 @@ const struct sandbox_rule sandbox_policy[] = {
 
 	/* Disks. What the ring itself may do was fixed when it was made: four
 	 * operations, on files that it was given (vmm/uring.c). */
-	CALL(SANDBOX_IO, preadv2, 200, "a disk's blocks from the page cache"),
-	CALL(SANDBOX_IO, pwritev2, 200, "a disk's blocks to the page cache"),
 	WHEN2(SANDBOX_IO, io_uring_enter, 4,
 	      ANY & ~(uint64_t)IORING_ENTER_GETEVENTS, 0, 5, ANY, 0,
 	      "what of a disk would have to wait"),
