@@ -46,6 +46,8 @@ static struct balloon *balloon_of(struct virtio *v)
 	return container_of(v, struct balloon, virtio);
 }
 
+enum served { SERVED, WAITS, BROKEN };
+
 /* ---- pages that come back ---- */
 
 /* Gives them to our kernel; adds them to `done`, or to what was refused. */
@@ -95,7 +97,7 @@ static int64_t read_numbers(struct balloon *b, struct virtq_chain *c,
 	return n < 0 ? n : n / (int64_t)sizeof(*pfn);
 }
 
-static int inflate(struct balloon *b, struct virtq_chain *c)
+static enum served inflate(struct balloon *b, struct virtq_chain *c)
 {
 	uint32_t pfn[BALLOON_CHAIN_NUMBERS], first;
 	int64_t n = read_numbers(b, c, pfn);
@@ -106,40 +108,55 @@ static int inflate(struct balloon *b, struct virtq_chain *c)
 		discard(b, (uint64_t)first * BALLOON_PAGE_BYTES,
 			(uint64_t)len * BALLOON_PAGE_BYTES, &b->count.inflated);
 	}
-	return n < 0 ? (int)n : 0;
+	return n < 0 ? BROKEN : SERVED;
 }
 
 /* The pages are there as soon as they are touched: nothing to do. */
-static int deflate(struct balloon *b, struct virtq_chain *c)
+static enum served deflate(struct balloon *b, struct virtq_chain *c)
 {
 	uint32_t pfn[BALLOON_CHAIN_NUMBERS];
 	int64_t n = read_numbers(b, c, pfn);
 
 	b->count.deflated += (uint64_t)MAX(n, 0);
-	return n < 0 ? (int)n : 0;
+	return n < 0 ? BROKEN : SERVED;
 }
 
-/* Each buffer is a range of pages that are free. */
-static int report(struct balloon *b, struct virtq_chain *c)
+/* What of a buffer this round allows; false: it was not all. */
+static bool report_part(struct balloon *b, const struct virtq_desc *d,
+			uint64_t skip, uint64_t *left)
 {
-	uint64_t left = BALLOON_CHAIN_PAGES;
+	uint64_t bytes = MIN(d->len - skip, *left);
+
+	if ((d->gpa.v | d->len) % BALLOON_PAGE_BYTES)
+		bytes = d->len - skip; /* refused, as a whole */
+	if (bytes)
+		discard(b, d->gpa.v + skip, bytes, &b->count.reported);
+	b->progress += bytes;
+	*left -= MIN(bytes, *left);
+	return skip + bytes == d->len;
+}
+
+/* Each buffer is a range of pages that are free. They may be many: what a
+ * round leaves is done in the next one, from where `progress` is. */
+static enum served report(struct balloon *b, struct virtq_chain *c)
+{
+	uint64_t at = 0, left = BALLOON_ROUND_BYTES;
 	struct virtq_desc d;
 	int got;
 
 	while ((got = virtq_next(c, &d)) == 1) {
-		uint64_t pages = d.len / BALLOON_PAGE_BYTES;
+		uint64_t skip = MIN(d.len, b->progress - MIN(at, b->progress));
 
-		if (!d.writable)
-			return virtio_broken(&b->virtio,
-					     "a page that is not given");
-		if (pages > left) {
-			b->count.refused_pages += pages;
-			continue;
+		if (!d.writable) {
+			virtio_broken(&b->virtio, "a page that is not given");
+			return BROKEN;
 		}
-		left -= pages;
-		discard(b, d.gpa.v, d.len, &b->count.reported);
+		if (!report_part(b, &d, skip, &left))
+			return WAITS;
+		at += d.len;
 	}
-	return got;
+	b->progress = 0;
+	return got < 0 ? BROKEN : SERVED;
 }
 
 /* ---- statistics ---- */
@@ -149,7 +166,7 @@ struct stat {
 	uint64_t value;
 } __attribute__((packed));
 
-static int take_stats(struct balloon *b, struct virtq_chain *c)
+static enum served take_stats(struct balloon *b, struct virtq_chain *c)
 {
 	struct stat stat[2 * BALLOON_STATS];
 	int64_t n = virtq_read(c, stat, sizeof(stat));
@@ -161,9 +178,9 @@ static int take_stats(struct balloon *b, struct virtq_chain *c)
 		b->stats.known |= 1u << stat[i].tag;
 	}
 	if (n < 0)
-		return (int)n;
+		return BROKEN;
 	b->stats.updates += --b->ask == 0;
-	return 0;
+	return SERVED;
 }
 
 bool balloon_ask(struct balloon *b)
@@ -180,10 +197,10 @@ bool balloon_ask(struct balloon *b)
 enum role { INFLATE, DEFLATE, STATS, REPORT };
 
 static const struct {
-	int (*serve)(struct balloon *b, struct virtq_chain *c);
+	enum served (*serve)(struct balloon *b, struct virtq_chain *c);
 	unsigned round; /* chains: some milliseconds at the most */
 } roles[] = {
-	[INFLATE] = { inflate, 4 },
+	[INFLATE] = { inflate, 1 },
 	[DEFLATE] = { deflate, 16 },
 	[STATS] = { take_stats, STATS_CHAINS },
 	[REPORT] = { report, 1 },
@@ -209,28 +226,39 @@ static bool wanted(const struct balloon *b, enum role role)
 	return false; /* one more than there are, without statistics */
 }
 
-static void balloon_kick(struct virtio *v, unsigned queue)
+/* So many chains, as far as they go: how many are left. */
+static unsigned serve(struct balloon *b, struct virtq *q, enum role role)
 {
-	struct balloon *b = balloon_of(v);
-	struct virtq *q = &v->q[queue];
-	enum role role = role_of(v, queue);
+	unsigned left = roles[role].round;
 	struct virtq_chain c;
-	unsigned left;
 
-	if (!wanted(b, role))
-		return;
-	left = roles[role].round;
 	do {
 		while (left && wanted(b, role) && virtq_pop(q, &c) == 1) {
+			enum served s = roles[role].serve(b, &c);
+
 			left--;
-			if (roles[role].serve(b, &c) < 0)
-				return;
+			if (s == BROKEN)
+				return 1;
+			if (s == WAITS) {
+				virtq_unpop(q, 1);
+				return 0;
+			}
 			virtq_push(&c, 0);
 		}
 	} while (left && wanted(b, role) && virtq_enable_kicks(q));
-	virtq_interrupt(q);
-	if (!left)
+	return left;
+}
+
+static void balloon_kick(struct virtio *v, unsigned queue)
+{
+	struct balloon *b = balloon_of(v);
+	enum role role = role_of(v, queue);
+
+	if (!wanted(b, role))
+		return;
+	if (!serve(b, &v->q[queue], role))
 		loop_post(b->loop, &b->more);
+	virtq_interrupt(&v->q[queue]);
 }
 
 static void go_on(struct loop_task *t)
@@ -283,6 +311,11 @@ void balloon_set_target(struct balloon *b, uint32_t pages)
 	virtio_config_changed(&b->virtio);
 }
 
+static void forget(struct virtio *v)
+{
+	balloon_of(v)->progress = 0;
+}
+
 static void fresh(struct virtio *v)
 {
 	struct balloon *b = balloon_of(v);
@@ -298,6 +331,7 @@ static bool fits(struct virtio *v)
 	if (b->st.num_pages > ram_pages(b))
 		return false;
 	b->target = b->st.num_pages;
+	b->progress = 0;
 	return true;
 }
 
@@ -307,6 +341,7 @@ static const struct virtio_class balloon_class = {
 	.queue_max = 128,
 	.features = F_STATS_VQ | F_DEFLATE_ON_OOM | F_PAGE_REPORTING,
 	.kick = balloon_kick,
+	.reset = forget,
 	.fresh = fresh,
 	.fits = fits,
 	.config_bytes = CONFIG_BYTES,

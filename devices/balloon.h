@@ -8,10 +8,13 @@
  * in the order of those that were negotiated, without holes, as Linux has them
  * on this transport: inflate, deflate, statistics, reporting.
  *
- * A page number outside RAM, a range of part pages, and more in a chain than
- * BALLOON_CHAIN_* are refused and counted: the guest keeps what it has. Each
- * round of the loop does a bounded part of the work. No chain is ever kept: a
- * buffer of statistics stays in its queue until somebody asks for them.
+ * A page number outside RAM, a range of part pages, and more numbers in a chain
+ * than BALLOON_CHAIN_NUMBERS are refused and counted: the guest keeps what it
+ * has. Each round of the loop does a bounded part of the work, some
+ * milliseconds at most. No chain is ever kept: one that takes longer goes back
+ * into its queue meanwhile (done again from its beginning after a restore, it
+ * does no harm), and a buffer of statistics stays there until somebody asks for
+ * them.
  *
  * Owner: dev.lock; kicks come on the I/O thread, as balloon_ask must.
  */
@@ -23,8 +26,8 @@
 #define BALLOON_PAGE_BYTES 4096 /* whatever the guest's pages are */
 /* Page numbers in a chain that inflates: Linux sends 256, others 1024. */
 #define BALLOON_CHAIN_NUMBERS 1024
-/* Pages in a chain that reports: 32 blocks of 4 MiB are Linux's most. */
-#define BALLOON_CHAIN_PAGES 32768
+/* Of reported pages, in a round; a chain of Linux has up to 128 MiB. */
+#define BALLOON_ROUND_BYTES MIB(16)
 
 struct balloon_state {
 	struct virtio_state virtio;
@@ -54,6 +57,7 @@ struct balloon {
 	struct loop *loop;
 	struct loop_task more; /* a round was not enough */
 	uint32_t target;       /* num_pages after a reset, too */
+	uint64_t progress;     /* bytes of the chain of reports that are done */
 	unsigned ask;	       /* buffers of statistics to take yet */
 	struct balloon_stats stats;
 	struct balloon_counters count;

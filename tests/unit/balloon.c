@@ -199,6 +199,43 @@ Test(balloon, reported_pages_hold_no_memory)
 	cr_assert_eq(resident(VICTIM, 32), 16);
 }
 
+/* As much as 8 MiB of RAM can say: the same pages many times over. */
+Test(balloon, report_larger_than_a_round_goes_on_in_the_next)
+{
+	unsigned rounds = 0;
+
+	for (unsigned i = 0; i < 12; i++)
+		driver_desc(&d, REPORT, i, VICTIM, MIB(4),
+			    VRING_DESC_WRITE | (i < 11 ? VRING_DESC_NEXT : 0),
+			    (uint16_t)(i + 1));
+	driver_offer(&d, REPORT, 0);
+	driver_kick(&d, REPORT);
+	cr_assert_eq(driver_used(&d, REPORT), 0);
+	cr_assert_eq(b->progress, BALLOON_ROUND_BYTES);
+	cr_assert_eq(b->st.virtio.last_avail[REPORT], 0);
+	for (; !driver_used(&d, REPORT); rounds++)
+		cr_assert_eq(loop_step(&loop, 0), 0);
+	cr_assert_geq(rounds, 2);
+	cr_assert_eq(b->progress, 0);
+	cr_assert_eq(b->count.reported, 12 * 1024);
+	cr_assert_eq(resident(VICTIM, 1024), 0);
+}
+
+/* The next driver's chain is not taken for the rest of this one's. */
+Test(balloon, report_half_done_at_a_reset_is_forgotten)
+{
+	for (unsigned i = 0; i < 12; i++)
+		driver_desc(&d, REPORT, i, VICTIM, MIB(4),
+			    VRING_DESC_WRITE | (i < 11 ? VRING_DESC_NEXT : 0),
+			    (uint16_t)(i + 1));
+	driver_offer(&d, REPORT, 0);
+	driver_kick(&d, REPORT);
+	driver_start(&d, F_STATS | F_REPORT);
+	cr_assert_eq(gmem_fill(&d.ram, GPA(VICTIM), 7, MIB(4)), 0);
+	driver_send(&d, REPORT, VICTIM, MIB(4), true);
+	cr_assert_eq(resident(VICTIM, 1024), 0);
+}
+
 Test(balloon, report_of_part_pages_is_refused)
 {
 	driver_send(&d, REPORT, VICTIM + 1, PAGE_BYTES, true);
