@@ -436,6 +436,51 @@ Test(port, new_client_is_told_only_after_the_last_one_is_taken_back)
 	expect_heard_no_more();
 }
 
+/* The same when it is the driver that gives no room for the messages. */
+Test(port, new_client_before_the_last_is_taken_back_gets_nothing_of_its)
+{
+	int fd;
+
+	driver_start(&d, F_MULTIPORT);
+	heard = 0;
+	for (unsigned i = 0; i < 5; i++)
+		driver_desc(&d, CONTROL_IN, i, MESSAGES + i * MESSAGE, MESSAGE,
+			    VRING_DESC_WRITE, 0);
+	for (unsigned i = 0; i < 3; i++)
+		driver_offer(&d, CONTROL_IN, (uint16_t)i);
+	say(DEVICE_READY, 1);
+	say(PORT_READY_MSG, 1);
+	say(PORT_OPEN, 1);
+	close(client());
+	settle();
+	fd = client();
+	cr_assert_eq(p->count.clients, 2);
+	send_text("for the last one");
+	cr_assert_lt(read(fd, &fd, 1), 0);
+	driver_offer(&d, CONTROL_IN, 3);
+	driver_offer(&d, CONTROL_IN, 4);
+	driver_kick(&d, CONTROL_IN);
+	heard = 2;
+	expect_heard(PORT_OPEN, 1, "");
+	expect_heard(PORT_OPEN, 0, "");
+	expect_heard(PORT_OPEN, 1, "");
+	send_text("for this one");
+	expect_read(fd, "for this one");
+}
+
+/* A client that came while the machine was being restored. */
+Test(port, client_at_a_restore_is_told_after_the_one_of_the_snapshot)
+{
+	start_open();
+	cr_assert_eq(virtio_quiesce(&p->virtio.dev), 0);
+	client();
+	p->st.told |= PORT_HOST_OPEN;
+	cr_assert_eq(virtio_restored(&p->virtio.dev), 0);
+	virtio_resume(&p->virtio.dev);
+	expect_heard(PORT_OPEN, 0, "");
+	expect_heard(PORT_OPEN, 1, "");
+}
+
 Test(port, many_clients_that_come_and_go_leave_nothing)
 {
 	start_open();
