@@ -10,8 +10,10 @@
 #include "fileio.h"
 #include "head_impl.h"
 
-/* An extent that the log goes on in; the first one may be smaller. */
+/* An extent that the log goes on in, at least; the first one may be smaller. */
 #define LOG_EXTENT_PAGES 16
+/* At most: 4 MiB of records. */
+#define LOG_EXTENT_MAX_PAGES 1024
 
 uint64_t log_seed(const struct layer_header *header, uint64_t generation)
 {
@@ -47,6 +49,7 @@ struct append {
 	struct log_place p;
 	uint64_t offset; /* where buf[0] goes */
 	uint32_t count;	 /* records so far */
+	size_t left;	 /* to come, without those of the log itself */
 	size_t fill;
 	struct log_record buf[LOG_PER_PAGE];
 };
@@ -79,15 +82,18 @@ static int put(struct append *a, const struct log_record *r)
 
 /* Zeroes, durable before anything refers to them: stale bytes in an extent
  * could be a guest's, and be taken for records. */
-static int new_extent(struct head *h, struct slot_run *run)
+static int new_extent(struct head *h, uint32_t pages, struct slot_run *run)
 {
 	static const uint8_t zeroes[LOG_EXTENT_PAGES * PAGE_BYTES];
-	int err = slots_take_end(h, LOG_EXTENT_PAGES, run);
+	int err = slots_take_end(h, pages, run);
 
 	if (err)
 		return err;
-	err = file_write(h->fd, (uint64_t)run->slot << PAGE_SHIFT, zeroes,
-			 sizeof(zeroes));
+	for (uint32_t i = 0, n; i < pages && !err; i += n) {
+		n = MIN(pages - i, LOG_EXTENT_PAGES);
+		err = file_write(h->fd, (uint64_t)(run->slot + i) << PAGE_SHIFT,
+				 zeroes, n * PAGE_BYTES);
+	}
 	if (!err)
 		err = head_sync(h);
 	if (!err)
@@ -104,7 +110,10 @@ static int next_extent(struct append *a)
 {
 	struct slot_run run;
 	struct log_record next = { .type = LOG_NEXT };
-	int err = new_extent(a->h, &run);
+	/* One sync for all that is to come. */
+	uint64_t pages = a->left / LOG_PER_PAGE + LOG_EXTENT_PAGES;
+	int err =
+	    new_extent(a->h, (uint32_t)MIN(pages, LOG_EXTENT_MAX_PAGES), &run);
 
 	if (err)
 		return err;
@@ -142,8 +151,11 @@ int log_append(struct head *h, const struct log_record *records, size_t n)
 	int err = 0;
 
 	a.offset = place_offset(&a.p);
-	for (size_t i = 0; i < n && !err; i++)
+	for (size_t i = 0; i < n && !err; i++) {
+		a.left = n - i;
 		err = append(&a, &records[i]);
+	}
+	a.left = 0;
 	/* Its count must be right, and making room adds a record. */
 	if (!err && a.p.record + 1 == a.p.pages * LOG_PER_PAGE)
 		err = next_extent(&a);
