@@ -15,6 +15,7 @@
 #include <sys/utsname.h>
 
 #include "cli.h"
+#include "disk_io.h"
 #include "kvm.h"
 #include "sandbox.h"
 #include "util.h"
@@ -226,6 +227,21 @@ static void check_sandbox(struct doctor *d)
 		     "missing: the filters alone keep a VM from files");
 }
 
+static void check_io_uring(struct doctor *d)
+{
+	int err = disk_io_probe();
+
+	if (err)
+		find(d, NOTE, "io_uring",
+		     err == -ENOSYS ? "use Linux 5.10 or newer"
+				    : "sysctl kernel.io_uring_disabled=0",
+		     "%s: a slow disk holds up its VM's control",
+		     strerror(-err));
+	else
+		find(d, GOOD, "io_uring", NULL,
+		     "restricted to a disk's four operations");
+}
+
 /* The word in brackets is the setting. */
 static void check_huge_pages(struct doctor *d)
 {
@@ -248,9 +264,9 @@ static void check_huge_pages(struct doctor *d)
 }
 
 static void (*const checks[])(struct doctor *d) = {
-	check_kernel,  check_kvm,	 check_caps, check_back_end,
-	check_memory,  check_home,	 check_proc, check_limits,
-	check_sandbox, check_huge_pages,
+	check_kernel,  check_kvm,      check_caps,	 check_back_end,
+	check_memory,  check_home,     check_proc,	 check_limits,
+	check_sandbox, check_io_uring, check_huge_pages,
 };
 
 int cli_doctor(const struct options *o, struct fail *why)

@@ -18,10 +18,13 @@
 
 /* A write at once copies at most this much. */
 #define INLINE_BYTES KIB(64)
-/* It took longer than a control request should: for PATIENCE_NS none is tried.
- */
-#define SLOW_NS	    2000000
-#define PATIENCE_NS 1000000000
+/* One that took longer, as a control request should not wait: none is tried for
+ * a while then. The clock cannot tell waiting from another process's turn, so
+ * the while is short at first, and longer each time that the next one is slow
+ * as well. */
+#define SLOW_NS		2000000
+#define PATIENCE_NS	20000000
+#define PATIENCE_MAX_NS 1280000000
 
 struct disk_io {
 	struct loop *loop;
@@ -31,7 +34,7 @@ struct disk_io {
 	struct disk_io_user *users;
 	struct disk_io_user *only; /* being waited for */
 	struct disk_io_op *later, **later_last;
-	uint64_t no_inline_until_ns;
+	uint64_t no_inline_until_ns, patience_ns;
 	bool no_nowait; /* the file system has no RWF_NOWAIT */
 	unsigned nfds;
 	int *fds;
@@ -209,6 +212,19 @@ static int read_cached(struct disk_io *io, const struct disk_io_op *op)
 	return n == -EAGAIN ? DISK_IO_PENDING : n;
 }
 
+static void judge_time(struct disk_io *io, uint64_t begun)
+{
+	uint64_t now = now_ns();
+
+	if (now - begun <= SLOW_NS) {
+		io->patience_ns = PATIENCE_NS;
+		return;
+	}
+	io->counts.slow_writes++;
+	io->no_inline_until_ns = now + io->patience_ns;
+	io->patience_ns = MIN(4 * io->patience_ns, PATIENCE_MAX_NS);
+}
+
 static int write_quick(struct disk_io *io, const struct disk_io_op *op)
 {
 	uint64_t begun;
@@ -221,10 +237,7 @@ static int write_quick(struct disk_io *io, const struct disk_io_op *op)
 	if (begun < io->no_inline_until_ns)
 		return DISK_IO_PENDING;
 	n = write_now(op);
-	if (now_ns() - begun > SLOW_NS) {
-		io->no_inline_until_ns = now_ns() + PATIENCE_NS;
-		io->counts.slow_writes++;
-	}
+	judge_time(io, begun);
 	return n;
 }
 
@@ -345,6 +358,7 @@ int disk_io_create(struct disk_io **out, const struct disk_io_config *c)
 	if (!io)
 		return err;
 	io->loop = c->loop;
+	io->patience_ns = PATIENCE_NS;
 	io->task.run = on_task;
 	io->later_last = &io->later;
 	io->nfds = c->nfds;
