@@ -4,8 +4,8 @@
  * the host's UTC, plus what the guest has set it off by. Registers are in BCD
  * or binary, of 24 or 12 hours, as the guest sets register B; the century is at
  * 0x32. Alarms, periodic interrupts and the square wave are not offered: their
- * bits stay clear, and there is no interrupt line. There is no battery: a reset of
- * the machine forgets what was set.
+ * bits stay clear, and there is no interrupt line. There is no battery: a reset
+ * of the machine forgets what was set.
  *
  * Update-in-progress is set in the last 244 us before a second, as on the chip,
  * so that who finds it clear has that long to read all.
