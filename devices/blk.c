@@ -30,6 +30,8 @@
 #define BURST_REQUESTS 64
 #define BURST_BYTES    MIB(4)
 #define POLL_LEAST_NS  UINT64_C(4000)
+/* From the driver's kick to us, at most, where that is slow. */
+#define KICK_NS UINT64_C(100000)
 
 #define FEATURES                                                               \
 	(BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH |       \
@@ -148,7 +150,8 @@ static void blk_kick(struct virtio *v, unsigned queue)
 {
 	struct blk *b = blk_of(v);
 
-	if (b->kicks_on_ns && now_ns() - b->kicks_on_ns < b->poll_max_ns)
+	if (b->kicks_on_ns &&
+	    now_ns() - b->kicks_on_ns < b->poll_max_ns + KICK_NS)
 		b->poll_ns = b->poll_max_ns;
 	b->kicks_on_ns = 0;
 	serve(b);

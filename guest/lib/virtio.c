@@ -224,8 +224,9 @@ bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written)
 	*id = q->ring->used.ring[q->seen_used % q->size].id;
 	*written = q->ring->used.ring[q->seen_used % q->size].len;
 	q->seen_used++;
-	/* used_event: tell us of the next one. */
-	set16(&q->ring->avail.ring[q->size], q->seen_used);
+	/* used_event: tell us of the next one. Who polls leaves it behind. */
+	if (q->listens)
+		set16(&q->ring->avail.ring[q->size], q->seen_used);
 	for (at = last = (uint16_t)*id;; at = q->ring->desc[at].next) {
 		last = at;
 		q->nfree++;
@@ -263,6 +264,7 @@ void virtio_listen(struct virtio_queue *q, unsigned vector)
 	if (listeners == LISTENERS)
 		guest_panic("virtio: too many devices");
 	listening[listeners++] = q;
+	q->listens = true;
 	irq_set_handler(vector, on_interrupt);
 	ioapic_route(q->dev->gsi, vector, false);
 }

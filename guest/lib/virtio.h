@@ -53,6 +53,7 @@ struct virtio_queue {
 	uint16_t next_avail, seen_used;
 	uint64_t kicks;
 	struct virtio_ring *ring;
+	bool listens; /* wants interrupts */
 	volatile uint64_t interrupts;
 };
 
