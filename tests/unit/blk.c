@@ -528,6 +528,14 @@ Test(blk, write_when_its_flush_fails_has_failed)
 	cr_assert_eq(blk->counters.writes, 0);
 }
 
+Test(blk, write_when_it_fails_is_not_flushed)
+{
+	start(0);
+	disk.fail = -EIO;
+	cr_assert_eq(ask(BLK_T_OUT, 0, DATA, 512), BLK_S_IOERR);
+	cr_assert_eq(disk.submits, 1);
+}
+
 Test(blk, cache_mode_is_the_drivers_when_negotiated)
 {
 	start(BLK_F_FLUSH);
@@ -682,11 +690,17 @@ Test(blk, request_longer_than_announced_is_refused)
 	struct vring_desc table = { TABLE, sizeof(table) * ARRAY_SIZE(p),
 				    VRING_DESC_INDIRECT, 0 };
 
+	/* As large, on a disk that has as much. */
+	pause_device();
+	device_destroy(&blk->virtio.dev);
+	fake_disk_fini(&disk);
+	fake_disk_init(&disk, MIB(64), false);
+	make((struct blk_config){ 0 });
 	start(VIRTIO_F_INDIRECT_DESC);
 	put_header(0, BLK_T_IN, 0);
 	p[0] = (struct part){ HEADER(0), 16, false };
 	for (unsigned i = 1; i < ARRAY_SIZE(p); i++)
-		p[i] = (struct part){ DATA, MIB(4), true };
+		p[i] = (struct part){ DATA, KIB(512), true };
 	p[ARRAY_SIZE(p) - 1] = (struct part){ STATUS(0), 1, true };
 	put_chain(TABLE, 0, p, ARRAY_SIZE(p));
 	cr_assert_eq(gmem_write(&ram, GPA(DESC), &table, sizeof(table)), 0);
@@ -694,6 +708,13 @@ Test(blk, request_longer_than_announced_is_refused)
 	kick();
 	cr_assert_eq(status(0), BLK_S_IOERR);
 	cr_assert_eq(disk.submits, 0);
+	/* Half of it is less than one may have. */
+	for (unsigned i = 1; i < ARRAY_SIZE(p) - 1; i++)
+		p[i].len = KIB(256);
+	put_chain(TABLE, 0, p, ARRAY_SIZE(p));
+	offer_head(0);
+	kick();
+	cr_assert_eq(status(0), BLK_S_OK);
 }
 
 /* ---- chains that cannot be answered ---- */
