@@ -29,6 +29,7 @@
 #include "util.h"
 #include "vmclock.h"
 #include "vmgenid.h"
+#include "vsock.h"
 
 #define ROUNDS 2000
 
@@ -56,6 +57,8 @@ struct rig {
 	struct uart uart;
 	struct vmclock vmclock;
 	struct vmgenid vmgenid;
+	struct vsock *vsock;
+	int link[2]; /* to its broker, which is us */
 };
 
 static void poke_balloon(struct rig *r, uint64_t random)
@@ -134,6 +137,24 @@ static void poke_vmgenid(struct rig *r, uint64_t random)
 	vmgenid_set(&r->vmgenid, generation);
 }
 
+/* Connections that come and answers that nobody asked for. */
+static void poke_vsock(struct rig *r, uint64_t random)
+{
+	const struct vsock_link_msg m = { (uint32_t)(random % 5), 1,
+					  (uint32_t)(random >> 8 & 3) };
+	int s[2], t[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s) || pipe(t))
+		return;
+	vsock_link_give(r->link[1], &m, &(struct vsock_link_fds){ s[0], t[1] });
+	cr_assert_eq(write(s[1], &random, sizeof(random)), sizeof(random));
+	for (unsigned i = 0; i < 2; i++) {
+		close(s[i]);
+		close(t[i]);
+	}
+	loop_step(&r->loop, 0);
+}
+
 /* What the host may do to it besides; bytes 0: it has no registers. */
 struct row {
 	size_t offset; /* of its struct device, or of a pointer to that */
@@ -157,6 +178,7 @@ static const struct row table[] = {
 	{ DEVICE(uart), UART_PORTS, poke_uart },
 	{ DEVICE(vmclock), 0, NULL },
 	{ DEVICE(vmgenid), 0, poke_vmgenid },
+	{ CREATED(vsock), 0x1000, poke_vsock },
 };
 #define NDEVICES ARRAY_SIZE(table)
 
@@ -251,6 +273,13 @@ static void build(struct rig *r)
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmclock_init(&r->vmclock, "vmclock0", &r->ram);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
+	cr_assert_eq(vsock_link_pair(&r->link[0], &r->link[1]), 0);
+	r->vsock = vsock_create(
+	    &(struct vsock_config){ .virtio = virtio_config(r, "vsock0"),
+				    .guest_cid = 3,
+				    .link_fd = r->link[0],
+				    .loop = &r->loop });
+	cr_assert_not_null(r->vsock);
 	bus_init(&r->bus, "contract");
 	for (unsigned i = 0; i < NDEVICES; i++)
 		if (table[i].bytes)
@@ -266,6 +295,8 @@ static void tear_down(struct rig *r)
 	if (r->client >= 0)
 		close(r->client);
 	close(r->random_fd);
+	close(r->link[0]);
+	close(r->link[1]);
 	fake_disk_fini(&r->disk);
 	console_destroy(r->con);
 	loop_fini(&r->loop);
