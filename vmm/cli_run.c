@@ -24,6 +24,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "util.h"
+#include "vsock_broker.h"
 
 /* So many dead directories of unnamed VMs may lie about, and as many are looked
  * at by one `run` when there are more. */
@@ -34,8 +35,8 @@
 	{                                                                      \
 		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
 		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
-		.agent = -1, .status = -1, .started = -1, .ready = -1,         \
-		.lock = -1, .disk = {                                          \
+		.agent = -1, .vsock = -1, .status = -1, .started = -1,         \
+		.ready = -1, .lock = -1, .disk = {                             \
 			[0 ... CONFIG_MAX_DISKS - 1] = DISK_FILES_NONE         \
 		}                                                              \
 	}
@@ -285,6 +286,11 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 		if (f->rng < 0)
 			return file_error(-errno, "random source",
 					  "/dev/urandom", NULL, why);
+	}
+	if (c->vsock) {
+		f->vsock = vsock_broker_start(c, d, why);
+		if (f->vsock < 0)
+			return f->vsock;
 	}
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)

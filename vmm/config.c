@@ -35,6 +35,7 @@ void config_free(struct vm_config *c)
 	free(c->agent_path);
 	for (unsigned i = 0; i < c->ndisks; i++)
 		free(c->disk[i].path);
+	free(c->vsock_path);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -331,6 +332,41 @@ static void set_rng_flag(struct vm_config *c, bool on)
 	c->rng = on;
 }
 
+static int set_vsock_part(struct vm_config *c, const char *part,
+			  struct fail *why)
+{
+	uint64_t cid;
+
+	if (!strncmp(part, "path=", 5))
+		return set_path(&c->vsock_path, part + 5, why);
+	if (strncmp(part, "cid=", 4))
+		return bad(why, "use cid=N, path=SOCK, or both with a comma",
+			   "not a part of it");
+	/* 0 to 2 have meanings, and the last is "any". */
+	if (config_parse_count(part + 4, &cid) || cid < 3 || cid >= UINT32_MAX)
+		return bad(why, "use 3 to 4294967294", "no CID of a guest");
+	c->vsock_cid = (uint32_t)cid;
+	return 0;
+}
+
+int config_set_vsock(struct vm_config *c, const char *value, struct fail *why)
+{
+	_cleanup_free_ char *copy = strdup(value ? value : "");
+	char *rest = copy, *part;
+	int err = 0;
+
+	if (!copy)
+		return fail_set(why, EXIT_FAILED, -ENOMEM, "", NULL,
+				"out of memory");
+	c->vsock = true;
+	c->vsock_cid = CONFIG_DEFAULT_CID;
+	free(c->vsock_path);
+	c->vsock_path = NULL;
+	while (*copy && !err && (part = config_next_part(&rest)))
+		err = set_vsock_part(c, part, why);
+	return err;
+}
+
 int config_set_serial(struct vm_config *c, const char *value, struct fail *why)
 {
 	const char *equals = strchr(value, '=');
@@ -447,6 +483,24 @@ static json_t *print_agent(const struct vm_config *c, bool *none)
 			     : print_flag(c->agent, none);
 }
 
+/* A comma in the path is doubled, as it is read. */
+static json_t *print_vsock(const struct vm_config *c, bool *none)
+{
+	const char *s = c->vsock_path;
+	_cleanup_free_ char *path = s ? calloc(2, strlen(s) + 1) : NULL;
+	char *to = path;
+
+	*none = !c->vsock;
+	if (*none || (s && !path))
+		return NULL;
+	if (!s)
+		return json_sprintf("cid=%u", c->vsock_cid);
+	for (; *s; *to++ = *s++)
+		if (*s == ',')
+			*to++ = ',';
+	return json_sprintf("cid=%u,path=%s", c->vsock_cid, path);
+}
+
 static const struct key keys[] = {
 	{ .name = "name", .set = config_set_name, .print = print_name },
 	{ .name = "kernel", .set = config_set_kernel, .print = print_kernel },
@@ -482,6 +536,7 @@ static const struct key keys[] = {
 	  .list = true,
 	  .set = config_add_disk,
 	  .print = config_print_disks },
+	{ .name = "vsock", .set = config_set_vsock, .print = print_vsock },
 };
 
 static const struct key *find_key(const char *name)
@@ -521,7 +576,7 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 		return bad(why,
 			   "use name, kernel, initrd, cmdline, boot, memory, "
 			   "cpus, serial, share_console, on_reboot, rng, "
-			   "balloon, agent, disk",
+			   "balloon, agent, disk, vsock",
 			   "unknown key");
 	if (k->set_flag && (!k->set || json_is_boolean(value))) {
 		if (!json_is_boolean(value))

@@ -57,6 +57,9 @@ struct vm_config {
 	char *agent_path; /* its socket; NULL: in the VM's directory */
 	struct disk_config disk[CONFIG_MAX_DISKS];
 	unsigned ndisks;
+	bool vsock;
+	uint32_t vsock_cid;
+	char *vsock_path; /* NULL: vsock.sock in the VM's directory */
 };
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
@@ -64,6 +67,7 @@ struct vm_config {
 #define CONFIG_MAX_MEMORY     GIB(16 * 1024)
 #define CONFIG_MAX_CPUS	      1024  /* KVM's own limit is asked at the start */
 #define CONFIG_CMDLINE_MAX    65536 /* with its NUL: PLATFORM_CMDLINE_MAX */
+#define CONFIG_DEFAULT_CID    3
 #define CONFIG_MAX_BYTES      65536 /* of a --config file */
 
 void config_init(struct vm_config *c); /* the defaults */
@@ -98,6 +102,8 @@ int config_set_agent(struct vm_config *c, const char *value, struct fail *why);
  * one more disk. */
 int config_add_disk(struct vm_config *c, const char *value, struct fail *why);
 json_t *config_print_disks(const struct vm_config *c, bool *none);
+/* "cid=N,path=SOCK", each may be left out; NULL and "": all of it. */
+int config_set_vsock(struct vm_config *c, const char *value, struct fail *why);
 
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the

@@ -22,7 +22,7 @@
  * one to the next: its disks. */
 static const char *const files_of_a_life[] = {
 	"agent.sock",	"config.json", "console.log", "console.sock",
-	"control.sock", "state.json",  "vmm.log",
+	"control.sock", "state.json",  "vmm.log",     "vsock.sock",
 };
 static const char *const files_kept[] = { "roots.json.tmp", "roots.json",
 					  "capture.lock" };

@@ -9,7 +9,7 @@
  *   HOME/vms/NAME/state.json    how it is, written by its process
  *   HOME/vms/NAME/console.log   what it printed, bounded
  *   HOME/vms/NAME/vmm.log       a detached VM's own messages
- *   HOME/vms/NAME/control.sock  console.sock  agent.sock
+ *   HOME/vms/NAME/control.sock  console.sock  agent.sock  vsock.sock
  *   HOME/vms/NAME/heads/, bases/, roots.json, capture.lock
  *                               its disks: vmm/disk_open.h
  *
@@ -105,6 +105,10 @@ int home_connect_at(int dir, const char *name);
 /* The same for a path that the user gave: a dead socket there is replaced,
  * anything else is -EEXIST, one that answers is -EADDRINUSE. */
 int home_listen_path(const char *path);
+/* Its two steps: the path's directory, and its last part; what listens there.
+ */
+int home_open_parent(const char *path, const char **base);
+int home_listen_in(int dir, const char *base);
 
 /* /proc/self/fd/N/name, for control_connect. */
 #define HOME_SOCKET_PATH_MAX 64

@@ -78,7 +78,7 @@ int home_connect_at(int dir, const char *name)
 }
 
 /* Splits off the directory and opens it; *base points into `path`. */
-static int open_parent(const char *path, const char **base)
+int home_open_parent(const char *path, const char **base)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
@@ -118,14 +118,17 @@ static int clear_dead_socket(int dir, const char *base)
 	return unlinkat(dir, base, 0) < 0 ? -errno : 0;
 }
 
+int home_listen_in(int dir, const char *base)
+{
+	int err = clear_dead_socket(dir, base);
+
+	return err ? err : home_listen_at(dir, base);
+}
+
 int home_listen_path(const char *path)
 {
 	const char *base;
-	_cleanup_close_ int dir = open_parent(path, &base);
-	int err;
+	_cleanup_close_ int dir = home_open_parent(path, &base);
 
-	if (dir < 0)
-		return dir;
-	err = clear_dead_socket(dir, base);
-	return err ? err : home_listen_at(dir, base);
+	return dir < 0 ? dir : home_listen_in(dir, base);
 }

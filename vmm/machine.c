@@ -41,6 +41,7 @@
 #include "virtio_bus.h"
 #include "vmclock.h"
 #include "vmgenid.h"
+#include "vsock.h"
 
 #define MAX_DEVICES (8 + ACPI_MAX_VIRTIO)
 #define NIRQCHIPS   3 /* two PICs and the IOAPIC */
@@ -472,15 +473,29 @@ static int add_disks(struct machine *m)
 	return r;
 }
 
+static int add_vsock(struct machine *m)
+{
+	struct vsock_config c = { .guest_cid = m->cfg.vsock_cid,
+				  .link_fd = m->cfg.vsock_fd,
+				  .loop = m->cfg.loop };
+	struct vsock *vsock;
+	int r;
+
+	if (m->cfg.vsock_fd < 0)
+		return 0;
+	r = next_window(m, "vsock0", &c.virtio);
+	if (r < 0)
+		return r;
+	vsock = vsock_create(&c);
+	return vsock ? plug(m, &vsock->virtio) : -ENOMEM;
+}
+
 /* Those that the configuration asks for; their windows are in the order in
  * which they stand here. */
 static int add_virtio(struct machine *m)
 {
 	static int (*const add[])(struct machine *) = {
-		add_disks,
-		add_rng,
-		add_balloon,
-		add_agent,
+		add_disks, add_rng, add_balloon, add_agent, add_vsock,
 	};
 	int r = 0;
 
@@ -499,6 +514,7 @@ int machine_create(struct machine **out, const struct machine_config *c,
 		close(c->kvm_fd);
 		cleanup_close(&c->rng_fd);
 		cleanup_close(&c->agent_fd);
+		cleanup_close(&c->vsock_fd);
 		return fail_step(why, -ENOMEM, "machine");
 	}
 	m->cfg = *c;
@@ -539,6 +555,7 @@ void machine_destroy(struct machine *m)
 		device_destroy(m->device[i]);
 	cleanup_close(&m->cfg.rng_fd);
 	cleanup_close(&m->cfg.agent_fd);
+	vsock_link_end(m->cfg.vsock_fd);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
 	close(m->cfg.kvm_fd);

@@ -66,6 +66,8 @@ struct machine_config {
 		       * port, taken over; -1: none */
 	const struct machine_disk *disk; /* in the order that the guest sees */
 	unsigned ndisks;
+	int vsock_fd; /* the link to its broker, taken over; -1: none */
+	uint32_t vsock_cid;
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */

@@ -110,9 +110,20 @@ static int landlock_abi(void)
 	return abi < 0 ? 0 : (int)abi;
 }
 
-/* A ruleset that handles everything and allows nothing. */
-static int landlock_close(void)
+/* The kernel's landlock_path_beneath_attr. */
+struct landlock_beneath {
+	uint64_t allowed;
+	int32_t dir;
+} __attribute__((packed));
+
+#define LANDLOCK_BENEATH     1
+#define LANDLOCK_REMOVE_FILE (1u << 5)
+
+/* A ruleset that handles everything and allows nothing, but to remove files in
+ * `dir`, unless that is -1. */
+static int landlock_close(int dir)
 {
+	const struct landlock_beneath rule = { LANDLOCK_REMOVE_FILE, dir };
 	_cleanup_close_ int fd = -1;
 	int abi = landlock_abi();
 	unsigned step = 0;
@@ -127,10 +138,13 @@ static int landlock_close(void)
 			  landlock_steps[step].size, 0);
 	if (fd < 0)
 		return -errno;
+	if (dir >= 0 &&
+	    syscall(SYS_landlock_add_rule, fd, LANDLOCK_BENEATH, &rule, 0))
+		return -errno;
 	return syscall(SYS_landlock_restrict_self, fd, 0) ? -errno : 0;
 }
 
-static int drop_capabilities(void)
+static int drop_capabilities(int dir)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3
@@ -140,19 +154,19 @@ static int drop_capabilities(void)
 	return syscall(SYS_capset, &head, none) ? -errno : 0;
 }
 
-static int no_core_dumps(void)
+static int no_core_dumps(int dir)
 {
 	struct rlimit none = { 0, 0 };
 
 	return setrlimit(RLIMIT_CORE, &none) ? -errno : 0;
 }
 
-static int no_new_privileges(void)
+static int no_new_privileges(int dir)
 {
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
-static int not_dumpable(void)
+static int not_dumpable(int dir)
 {
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ? -errno : 0;
 }
@@ -160,7 +174,7 @@ static int not_dumpable(void)
 /* In this order: Landlock wants no_new_privs first. */
 static const struct {
 	const char *name;
-	int (*run)(void);
+	int (*run)(int dir);
 	bool instrumented_too;
 } harden_steps[] = {
 	{ "no core dumps", no_core_dumps, true },
@@ -170,14 +184,14 @@ static const struct {
 	{ "Landlock", landlock_close, false },
 };
 
-int sandbox_harden(struct fail *why)
+int sandbox_harden_removing(int dir, struct fail *why)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(harden_steps); i++) {
 		int r;
 
 		if (instrumented && !harden_steps[i].instrumented_too)
 			continue;
-		r = harden_steps[i].run();
+		r = harden_steps[i].run(dir);
 		if (r)
 			return fail_set(why, EXIT_OWN_FAILURE, r, "sandbox",
 					"see 'tintype doctor'",
@@ -185,6 +199,11 @@ int sandbox_harden(struct fail *why)
 					harden_steps[i].name, strerror(-r));
 	}
 	return 0;
+}
+
+int sandbox_harden(struct fail *why)
+{
+	return sandbox_harden_removing(-1, why);
 }
 
 /* --- stages 3 and 4 --- */
@@ -219,6 +238,11 @@ int sandbox_io(void)
 	 * for those. */
 	mallopt(M_MMAP_MAX, 0);
 	return install(&sandbox_filter_io);
+}
+
+int sandbox_broker(void)
+{
+	return install(&sandbox_filter_broker);
 }
 
 void sandbox_report(struct sandbox_report *r)

@@ -39,8 +39,12 @@ int sandbox_close_others(const int *keep, unsigned n);
  * `why`. Landlock is left out where the kernel has none. */
 int sandbox_harden(struct fail *why);
 
+/* The same for a process that may remove what is in that directory. */
+int sandbox_harden_removing(int dir, struct fail *why);
+
 int sandbox_vcpu(void); /* 0 or -errno; the calling thread, for good */
 int sandbox_io(void);
+int sandbox_broker(void); /* the vsock broker's, see vsock_broker.h */
 
 struct sandbox_report {
 	bool filters;	  /* this build confines its threads */

@@ -107,5 +107,6 @@ int main(void)
 	       "#include \"sandbox_filter.h\"\n");
 	emit("vcpu", SANDBOX_VCPU);
 	emit("io", SANDBOX_IO);
+	emit("broker", SANDBOX_BROKER);
 	return fflush(stdout) ? 1 : 0;
 }

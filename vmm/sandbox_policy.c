@@ -19,6 +19,7 @@
  */
 #include "sandbox_policy.h"
 
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -76,6 +77,9 @@ const struct sandbox_rule sandbox_policy[] = {
 	CALL(SANDBOX_IO, fdatasync, 0,
 	     "a disk's log is begun anew; flush, where there is no ring"),
 
+	WHEN1(SANDBOX_IO, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
+	      "a connection from the vsock's broker"),
+
 	/* Memory, never executable. */
 	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,
 	      "malloc; guest RAM cleared at a reboot"),
@@ -116,6 +120,38 @@ const struct sandbox_rule sandbox_policy[] = {
 	IOCTL(SANDBOX_IO, KVM_SET_MSRS, "reset"),
 	IOCTL(SANDBOX_IO, KVM_GET_IRQCHIP, "inspect"),
 	IOCTL(SANDBOX_IO, KVM_SET_IRQCHIP, "reset"),
+
+	/* The vsock broker: it connects by name and listens for the VM, and
+	 * never reads a stream. */
+	CALL(SANDBOX_BROKER, ppoll, 0, "wait for the VM, clients, tokens"),
+	WHEN1(SANDBOX_BROKER, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT,
+	      0, "what the VM asks for"),
+	CALL(SANDBOX_BROKER, pwritev2, 0,
+	     "answer it; say which assertion failed"),
+	WHEN1(SANDBOX_BROKER, sendmsg, 3, ANY, MSG_NOSIGNAL, 0,
+	      "hand a connection over"),
+	WHEN1(SANDBOX_BROKER, accept4, 4, ANY, SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+	      "a host program"),
+	WHEN2(SANDBOX_BROKER, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY,
+	      SO_PEERCRED, "who that is"),
+	WHEN1(SANDBOX_BROKER, recvfrom, 4, ANY, MSG_PEEK, 0,
+	      "find the end of its line"),
+	CALL(SANDBOX_BROKER, preadv2, 0, "take its line"),
+	WHEN2(SANDBOX_BROKER, socket, 1, ANY, AF_UNIX, 2, ANY,
+	      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	      "for the guest's connection"),
+	CALL(SANDBOX_BROKER, connect, 0, "to PATH_PORT"),
+	WHEN1(SANDBOX_BROKER, pipe2, 2, ANY, O_CLOEXEC, 0, "a token"),
+	WHEN1(SANDBOX_BROKER, shutdown, 2, ANY, SHUT_WR, 0,
+	      "end the host's input when the token ends"),
+	CALL(SANDBOX_BROKER, close, 0, "a connection is the VM's alone now"),
+	CALL(SANDBOX_BROKER, newfstatat, 0, "is it still our socket"),
+	WHEN1(SANDBOX_BROKER, unlinkat, 3, ANY, 0, 0, "remove it at the end"),
+	CALL(SANDBOX_BROKER, clock_gettime, 0,
+	     "time limits, where the vDSO has no clock of its own"),
+	WHEN1(SANDBOX_BROKER, tgkill, 1, ANY, SANDBOX_PID_MARK, 0,
+	      "end by SIGABRT"),
+	CALL(SANDBOX_BROKER, exit_group, 0, "the end"),
 };
 
 const size_t sandbox_policy_rules =

@@ -12,7 +12,12 @@
 #include <stdint.h>
 
 /* Kinds of threads, as a mask. */
-enum sandbox_thread { SANDBOX_VCPU = 1, SANDBOX_IO = 2, SANDBOX_ALL = 3 };
+enum sandbox_thread {
+	SANDBOX_VCPU = 1,
+	SANDBOX_IO = 2,
+	SANDBOX_ALL = 3,     /* of the VM's process */
+	SANDBOX_BROKER = 16, /* the vsock broker, a process of its own */
+};
 
 /* Stands for our own process id, which no build can know: the filter is
  * patched with it when it is installed. No process id is that large. */

@@ -28,6 +28,7 @@ CONFIG_SETTER(on_reboot)
 CONFIG_SETTER(rng)
 CONFIG_SETTER(balloon)
 CONFIG_SETTER(agent)
+CONFIG_SETTER(vsock)
 
 static int add_disk(void *args, const char *value, struct fail *why)
 {
@@ -108,6 +109,12 @@ static const struct option_row run_options[] = {
 	  .set = add_disk,
 	  .help = "a disk over a file that stays as it is; ,ro ,direct ,id=ID "
 		  "and more" },
+	{ .name = "vsock",
+	  .argument = "cid=N,path=SOCK",
+	  .optional = true,
+	  .set = set_vsock,
+	  .help = "give the guest a virtio-vsock, sockets to the host "
+		  "(CID 3, vsock.sock)" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,

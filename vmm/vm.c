@@ -33,6 +33,7 @@
 #include "terminal.h"
 #include "thread.h"
 #include "util.h"
+#include "vsock_broker.h"
 
 struct vm {
 	const struct vm_config *cfg;
@@ -279,6 +280,7 @@ static int op_inspect(void *ctx, json_t *args, json_t **result,
 	struct machine_counters c;
 	struct console_counters t;
 	json_t *devices = json_array();
+	char path[PATH_MAX];
 
 	if (op_status(ctx, args, result, why) < 0) {
 		json_decref(devices);
@@ -286,6 +288,9 @@ static int op_inspect(void *ctx, json_t *args, json_t **result,
 	}
 	machine_counters(vm->machine, &c);
 	console_counters(vm->console, &t);
+	if (vm->cfg->vsock &&
+	    vsock_broker_path(vm->cfg, path, sizeof(path)) == 0)
+		json_object_set_new(*result, "vsock", json_string(path));
 	machine_each_device(vm->machine, add_device, devices);
 	json_object_set_new(*result, "config", config_to_json(vm->cfg));
 	json_object_set_new(*result, "devices", devices);
@@ -449,11 +454,12 @@ static int create_console(struct vm *vm, struct fail *why)
 /* From here on: no fd but these, no file, no privilege. */
 static int confine_process(const struct vm_files *f, struct fail *why)
 {
-	const int own[] = { f->kvm,	   f->kernel,	  f->initrd,
-			    f->rng,	   f->in,	  f->out,
-			    f->log,	   f->control,	  f->agent,
-			    f->console[0], f->console[1], f->status,
-			    f->started,	   f->ready,	  f->lock };
+	const int own[] = { f->kvm,    f->kernel,     f->initrd,
+			    f->rng,    f->vsock,      f->in,
+			    f->out,    f->log,	      f->control,
+			    f->agent,  f->console[0], f->console[1],
+			    f->status, f->started,    f->ready,
+			    f->lock };
 	int keep[ARRAY_SIZE(own) + 3 * CONFIG_MAX_DISKS];
 	unsigned n = ARRAY_SIZE(own);
 	int r;
@@ -500,6 +506,8 @@ static int build(struct vm *vm, struct fail *why)
 		.balloon = vm->cfg->balloon,
 		.disk = disk,
 		.ndisks = vm->cfg->ndisks,
+		.vsock_fd = vm->files->vsock,
+		.vsock_cid = vm->cfg->vsock_cid,
 		.confine = sandbox_vcpu,
 		.event = on_guest_event,
 		.ctx = vm,
@@ -516,6 +524,7 @@ static int build(struct vm *vm, struct fail *why)
 	c.console = vm->console;
 	/* The machine's from here on. */
 	vm->files->kvm = vm->files->rng = vm->files->agent = -1;
+	vm->files->vsock = -1;
 	if ((r = machine_create(&vm->machine, &c, why)) ||
 	    (r = machine_load(vm->machine, &vm->src, why)))
 		return r;

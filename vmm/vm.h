@@ -16,6 +16,7 @@ struct vm_files {
 	int kvm;	    /* /dev/kvm */
 	int kernel, initrd; /* read-only; kernel -1: the demo guest */
 	int rng;	    /* /dev/urandom */
+	int vsock;	    /* the link to the vsock broker */
 	struct disk_files disk[CONFIG_MAX_DISKS];
 	bool disks_stay; /* after the VM's end; else their space is free */
 	int in, out;	 /* console sinks, see console_config */

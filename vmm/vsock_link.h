@@ -4,6 +4,7 @@
  * keeps messages apart (SOCK_SEQPACKET). The VM, which can open nothing, asks;
  * the broker, which connects and listens for it, answers with fds:
  *
+ *   broker  READY      it listens, and is confined
  *   VM      CONNECT    the guest wants host port P: connect to PATH_P
  *   broker  CONNECTED  here it is (fds), or
  *           REFUSED    nobody listens there
@@ -24,7 +25,8 @@
 #include <stdint.h>
 
 enum vsock_link_kind {
-	VSOCK_LINK_CONNECT = 1,
+	VSOCK_LINK_READY = 1,
+	VSOCK_LINK_CONNECT,
 	VSOCK_LINK_CONNECTED,
 	VSOCK_LINK_REFUSED,
 	VSOCK_LINK_INCOMING,

@@ -172,6 +172,39 @@ Test(config, to_json_when_read_again_is_the_same)
 	config_free(&again);
 }
 
+Test(config, vsock_when_set_in_parts_has_defaults_for_the_rest)
+{
+	cr_assert_not(c.vsock);
+	cr_assert_eq(config_set_vsock(&c, NULL, &why), 0);
+	cr_assert(c.vsock);
+	cr_assert_eq(c.vsock_cid, 3);
+	cr_assert_null(c.vsock_path);
+	cr_assert_eq(config_set_vsock(&c, "path=/a,,b,cid=4294967294", &why),
+		     0);
+	cr_assert_eq(c.vsock_cid, 4294967294);
+	cr_assert_str_eq(c.vsock_path, "/a,b");
+	/* Said again, it is what was said last. */
+	cr_assert_eq(config_set_vsock(&c, "cid=7", &why), 0);
+	cr_assert_eq(c.vsock_cid, 7);
+	cr_assert_null(c.vsock_path);
+}
+
+Test(config, vsock_when_printed_and_read_again_is_the_same)
+{
+	json_t *doc;
+	struct vm_config again;
+
+	cr_assert_eq(from("{\"vsock\":\"cid=9,path=/run/a,,b=c\"}"), 0);
+	doc = config_to_json(&c);
+	config_init(&again);
+	cr_assert_eq(config_from_json(&again, doc, &why), 0);
+	cr_assert(again.vsock);
+	cr_assert_eq(again.vsock_cid, 9);
+	cr_assert_str_eq(again.vsock_path, "/run/a,b=c");
+	json_decref(doc);
+	config_free(&again);
+}
+
 Test(config, from_json_when_a_key_is_left_out_keeps_what_was)
 {
 	cr_assert_eq(config_set_memory(&c, "1G", &why), 0);
@@ -194,6 +227,13 @@ static const struct {
 	{ "{\"cpus\":1.5}", "config: cpus", "wrong type" },
 	{ "{\"cpus\":true}", "config: cpus", "wrong type" },
 	{ "{\"cpus\":\"two\"}", "config: cpus", "not a number" },
+	{ "{\"vsock\":\"cid=2\"}", "config: vsock", "no CID of a guest" },
+	{ "{\"vsock\":\"cid=4294967295\"}", "config: vsock",
+	  "no CID of a guest" },
+	{ "{\"vsock\":\"cid=x\"}", "config: vsock", "no CID of a guest" },
+	{ "{\"vsock\":\"path=\"}", "config: vsock", "empty path" },
+	{ "{\"vsock\":\"port=5\"}", "config: vsock", "not a part of it" },
+	{ "{\"vsock\":true}", "config: vsock", "wrong type" },
 	{ "{\"memory\":\"12Q\"}", "config: memory", "not a size" },
 	{ "{\"memory\":4097}", "config: memory", "too small" },
 	{ "{\"memory\":2097153}", "config: memory", "not whole pages" },

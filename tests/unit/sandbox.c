@@ -51,6 +51,7 @@ static const struct {
 } kinds[] = {
 	{ "vcpu", SANDBOX_VCPU, sandbox_vcpu, 12 },
 	{ "io", SANDBOX_IO, sandbox_io, 25 },
+	{ "broker", SANDBOX_BROKER, sandbox_broker, 18 },
 };
 
 static void skip_without_filters(void)
@@ -302,7 +303,8 @@ Test(sandbox, each_row_has_a_reason_and_a_reader)
 		const struct sandbox_rule *r = &sandbox_policy[i];
 
 		cr_expect(r->reason[0] && r->threads &&
-			      !(r->threads & ~(unsigned)SANDBOX_ALL),
+			      !(r->threads &
+				~(unsigned)(SANDBOX_ALL | SANDBOX_BROKER)),
 			  "row %zu: %s", i, r->name);
 	}
 }
@@ -347,6 +349,11 @@ static void attack_clone(void)
 static void attack_socket(void)
 {
 	socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static void attack_internet(void)
+{
+	socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
 static void attack_ptrace(void)
@@ -438,6 +445,7 @@ static const struct {
 	{ "fork", attack_fork },
 	{ "clone", attack_clone },
 	{ "make a socket", attack_socket },
+	{ "reach the network", attack_internet },
 	{ "be traced", attack_ptrace },
 	{ "map executable memory", attack_map_code },
 	{ "map shared memory", attack_map_shared },

@@ -186,6 +186,7 @@ Test(machine, more_cpus_than_kvm_takes_are_refused)
 {
 	struct machine_config c = { .rng_fd = -1,
 				    .agent_fd = -1,
+				    .vsock_fd = -1,
 				    .cpus = 100000,
 				    .memory_bytes = MIB(2),
 				    .loop = &t.loop };
@@ -205,6 +206,7 @@ Test(machine, more_ram_than_the_host_has_is_refused)
 {
 	struct machine_config c = { .rng_fd = -1,
 				    .agent_fd = -1,
+				    .vsock_fd = -1,
 				    .cpus = 1,
 				    .memory_bytes = GIB(1 << 20),
 				    .loop = &t.loop };

@@ -83,6 +83,8 @@ void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 		.agent_fd = c->agent_fd ? c->agent_fd : -1,
 		.disk = c->disk,
 		.ndisks = c->ndisks,
+		.vsock_fd = c->vsock_fd ? c->vsock_fd : -1,
+		.vsock_cid = 3,
 		.cpus = c->cpus ? c->cpus : 1,
 		.memory_bytes = c->memory ? c->memory : MIB(32),
 		.region_max = c->region_max,

@@ -34,6 +34,7 @@ struct vmtest_config {
 	uint64_t memory;     /* 0: 32 MiB */
 	uint64_t region_max;
 	bool rng, balloon;
+	int vsock_fd; /* the VM's end of a link, taken over; 0: none */
 	int agent_fd; /* a listening socket, taken over; 0: none */
 	const struct machine_disk *disk; /* of the test */
 	unsigned ndisks;
