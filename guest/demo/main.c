@@ -30,6 +30,7 @@ static const struct command *const tables[] = {
 	balloon_commands,
 	agent_commands,
 	disk_commands,
+	vsock_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

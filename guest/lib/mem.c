@@ -13,7 +13,7 @@
 
 #define GIB_SHIFT   30
 #define ENTRIES	    512
-#define SPARE_PAGES 16 /* for device windows and distant tables */
+#define SPARE_PAGES 128 /* device windows, distant tables, drivers */
 #define MAX_POOL    16
 #define PTE_ADDR    0x000ffffffffff000
 #define MAX_ADDR    (1ull << 47)
