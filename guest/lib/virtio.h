@@ -70,7 +70,7 @@ int virtio_offer(struct virtio_queue *q, const struct virtio_buf *bufs,
 bool virtio_all_taken(const struct virtio_queue *q);
 /* A finished request, if there is one: its id and the bytes written. */
 bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written);
-/* Have interrupts of the device counted in the queue from now on and sleep
+/* Have interrupts of the device counted in the queue from now on, and sleep
  * until a request is finished. */
 void virtio_listen(struct virtio_queue *q, unsigned vector);
 void virtio_wait(struct virtio_queue *q, unsigned *id, uint32_t *written);

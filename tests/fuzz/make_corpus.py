@@ -481,6 +481,69 @@ def blk_seeds():
                          host(LIMITS))
 
 
+def put(at, data):
+    return b"".join(step(MEMORY, 0, at + i, struct.unpack_from("<I", data, i)[0])
+                    for i in range(0, len(data), 4))
+
+
+def vsock_seeds():
+    """A guest of CID 3 that connects and is connected to, as the harness's
+    host side (vsock.c: ring_host) acts."""
+    rx, tx, event = range(3)
+    request, response, rst, shutdown, rw, update, ask = range(1, 8)
+    incoming, connected, message, sends, reads, half, close = range(7)
+
+    def packet(op, host=2, guest=1, length=0, cid=3, alloc=4096, flags=0):
+        return struct.pack("<QQIIIHHIII", cid, 2, guest, host, length, 1, op,
+                           flags, alloc, 0)
+
+    def tx_packet(op, data=0, **more):
+        return (put(DATA, packet(op, length=data, **more)) +
+                descriptor(0, 44 + data, 0, queue=tx) + offer(queue=tx))
+
+    def rx_buffers(n=4, size=512):
+        return b"".join(descriptor(i, size, WRITE, at=DATA + 0x1000 + i * 512,
+                                   queue=rx) + offer(i, queue=rx)
+                        for i in range(n))
+
+    def host(kind, a=0, b=0):
+        return step(HOST, kind, a, b)
+
+    begin = set_up(4) + rx_buffers()
+    to_host = begin + tx_packet(request) + host(connected, 1, 2)
+    to_guest = begin + host(incoming, 1) + tx_packet(response, host=1)
+    yield "refused", begin + tx_packet(request) + host(7, 12)
+    yield "echo", (to_host + tx_packet(rw, 100) + host(reads) +
+                   host(sends, 200) + tx_packet(update))
+    yield "incoming", to_guest + host(sends, 50) + tx_packet(rw, 9, host=1)
+    yield "half", (to_host + tx_packet(shutdown, flags=2) + host(sends, 9) +
+                   host(half, 1) + tx_packet(shutdown, flags=3))
+    yield "close", to_host + host(sends, 300) + host(close) + rx_buffers()
+    yield "close-guest", to_host + tx_packet(rw, 64) + tx_packet(shutdown,
+                                                                 flags=3)
+    yield "stall", to_host + tx_packet(rw, 2000) * 70 + host(reads)
+    yield "credit", begin + tx_packet(request, alloc=10) + host(
+        connected, 1, 2) + host(sends, 500) + tx_packet(update, alloc=300)
+    yield "stray", begin + tx_packet(rw, 8) + tx_packet(99) + tx_packet(
+        request, cid=4)
+    yield "short", begin + descriptor(0, 43, 0, queue=tx) + offer(queue=tx)
+    yield "beyond", begin + put(DATA, packet(rw, length=60000)) + descriptor(
+        0, 60, 0, queue=tx) + offer(queue=tx)
+    yield "pause", to_host + step(PAUSE) + host(sends, 20) + step(PAUSE)
+    yield "event", begin + descriptor(0, 8, WRITE, queue=event) + host(
+        2, 4) + offer(queue=event)
+    for name, data in ring_seeds(tx):
+        yield "ring-" + name, data
+
+
+def connect_seeds():
+    for name, line in (("right", "CONNECT 52"), ("last", "CONNECT 4294967294"),
+                       ("any", "CONNECT 4294967295"), ("zeros",
+                                                       "CONNECT 0000000052"),
+                       ("sign", "CONNECT -1"), ("word", "CONNECT x")):
+        yield name, line.encode()
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
@@ -488,9 +551,11 @@ def main():
         "balloon": [*ring_seeds(), *balloon_seeds()],
         "blk": [*ring_seeds(), *blk_seeds()],
         "console_port": [*ring_seeds(), *console_port_seeds()],
+        "connect": list(connect_seeds()),
         "layer": [*layers(), *raw_layers()],
         "patch": list(patches()),
         "rng": list(ring_seeds()),
+        "vsock": list(vsock_seeds()),
     }
     for target, made in seeds.items():
         os.makedirs(os.path.join(top, target), exist_ok=True)
