@@ -108,7 +108,7 @@ static void host_reads(int fd)
 
 static void act(uint8_t kind, uint16_t a, uint32_t b)
 {
-	const struct vsock_link_msg m = { kind, b & 3, a & 3 };
+	const struct vsock_link_msg m[2] = { { kind, b & 3, a & 3 } };
 	unsigned i = b >> 8 & (HOSTS - 1);
 
 	switch (kind & 7) {
@@ -135,7 +135,7 @@ static void act(uint8_t kind, uint16_t a, uint32_t b)
 		close_host(i);
 		break;
 	case 7:
-		if (write(broker, &m, a % (sizeof(m) + 2)) < 0)
+		if (write(broker, m, a % (sizeof(*m) + 2)) < 0)
 			return;
 		break;
 	}
