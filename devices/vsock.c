@@ -26,7 +26,7 @@
 #define VIRTIO_ID_VSOCK	    19
 #define F_STREAM	    (UINT64_C(1) << 0)
 #define EVENT_RESET	    0
-#define ROUND_PACKETS	    128
+#define ROUND_PACKETS	    64
 #define ROUND_LINK_MESSAGES 16
 
 static const struct state_field vsock_fields[] = {

@@ -287,16 +287,14 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 			return file_error(-errno, "random source",
 					  "/dev/urandom", NULL, why);
 	}
-	if (c->vsock) {
-		f->vsock = vsock_broker_start(c, d, why);
-		if (f->vsock < 0)
-			return f->vsock;
-	}
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)
 		return f->kvm;
 	warn_of_pvm(c, f->kernel);
-	return 0;
+	/* Last: what fails before leaves no socket behind. */
+	if (c->vsock)
+		f->vsock = vsock_broker_start(c, d, why);
+	return c->vsock && f->vsock < 0 ? f->vsock : 0;
 }
 
 /* ---- the VM's process ---- */
