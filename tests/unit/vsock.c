@@ -469,6 +469,11 @@ Test(vsock, host_connect_when_the_guest_listens_is_told_its_port)
 	b = give_connection(VSOCK_LINK_INCOMING, 0, PORT);
 	port2 = offered_port();
 	cr_assert_neq(port, port2);
+	/* One that is in use is passed over when its turn comes again. */
+	v->table.next_port = port;
+	close(give_connection(VSOCK_LINK_INCOMING, 0, PORT).sock);
+	cr_assert_gt(offered_port(), port2);
+	cr_assert(receive(&(struct vsock_packet){ 0 })); /* its RST */
 	send_op(port2, VSOCK_OP_RESPONSE, 0);
 	host_writes(a.sock, "one", 3);
 	expect_data(port, "one", 3);
@@ -714,7 +719,45 @@ Test(vsock, counters_when_they_wrap_go_on)
 	cr_assert_eq(v->overruns, 0);
 }
 
+Test(vsock, credit_of_the_guest_when_its_counter_wraps_is_told_as_before)
+{
+	static uint8_t bytes[4096];
+	struct vsock_conn *c;
+	struct host host;
+
+	start(8);
+	host = guest_connected(HOST_PORT);
+	c = vsock_find(&v->table, HOST_PORT, PORT);
+	c->fwd_cnt = c->told_fwd = UINT32_MAX - 2000;
+	for (unsigned i = 0; i < 17; i++) {
+		expect_nothing();
+		send_data(HOST_PORT, bytes, 2000);
+		cr_assert_eq(read(host.sock, bytes, sizeof(bytes)), 2000);
+	}
+	/* Once half of it is used up. */
+	cr_assert_eq(expect(HOST_PORT, VSOCK_OP_CREDIT_UPDATE).fwd_cnt,
+		     UINT32_MAX - 2000 + 17 * 2000u);
+	expect_nothing();
+}
+
 /* ---- the ends ---- */
+
+Test(vsock, guest_that_ends_its_receiving_still_sends)
+{
+	struct host host;
+
+	start(8);
+	host = guest_connected(HOST_PORT);
+	send_op(HOST_PORT, VSOCK_OP_SHUTDOWN, VSOCK_SHUT_RCV);
+	host_writes(host.sock, "not wanted", 10);
+	expect_nothing();
+	send_data(HOST_PORT, "told", 4);
+	expect_host_reads(host.sock, "told");
+	close(host.sock);
+	cr_assert_eq(expect(HOST_PORT, VSOCK_OP_SHUTDOWN).flags,
+		     VSOCK_SHUT_BOTH);
+	expect_nothing();
+}
 
 Test(vsock, guest_that_ends_its_sending_still_receives)
 {
@@ -1086,6 +1129,51 @@ Test(vsock, packet_cut_over_descriptors_in_any_way_arrives_whole)
 	}
 	cr_assert_eq(v->malformed, 0);
 	cr_assert_not(broken());
+}
+
+/* Sends so many bytes of the pattern, cut. */
+static void send_cut(uint32_t sent, uint32_t len)
+{
+	static uint8_t raw[sizeof(struct vsock_packet) + 20000];
+	struct vsock_packet h = packet(HOST_PORT, PORT, VSOCK_OP_RW, len);
+
+	memcpy(raw, &h, sizeof(h));
+	for (uint32_t i = 0; i < len; i++)
+		raw[sizeof(h) + i] = (uint8_t)((sent + i) % 251);
+	cr_assert_eq(gmem_write(&ram, GPA(TX_AT), raw, sizeof(h) + len), 0);
+	cut(VSOCK_TX, TX_AT, (uint32_t)sizeof(h) + len, 0);
+}
+
+/* A socket with little room takes parts of what it is given, at any place. */
+Test(vsock, packet_cut_over_descriptors_when_the_host_is_slow_is_kept_whole)
+{
+	const int small = 4096;
+	uint32_t sent = 0, received = 0;
+	static uint8_t got[5000];
+	struct vsock_conn *c;
+	struct host host;
+	ssize_t n;
+
+	start(8);
+	host = guest_connected(HOST_PORT);
+	c = vsock_find(&v->table, HOST_PORT, PORT);
+	cr_assert_eq(setsockopt(c->fds.socket, SOL_SOCKET, SO_SNDBUF, &small,
+				sizeof(small)),
+		     0);
+	while (received < 3000000) {
+		uint32_t len = 1 + rnd(20000);
+
+		if (len <= VSOCK_BUF_BYTES - c->len) {
+			send_cut(sent, len);
+			sent += len;
+		}
+		n = read(host.sock, got, 1 + rnd(sizeof(got)));
+		for (ssize_t i = 0; i < n; i++)
+			cr_assert_eq(got[i], (uint8_t)((received + i) % 251));
+		received += (uint32_t)MAX(n, 0);
+		cr_assert_eq(loop_step(&loop, 0), 0);
+	}
+	cr_assert_eq(v->overruns, 0);
 }
 
 Test(vsock, buffer_cut_over_descriptors_in_any_way_is_filled_whole)
