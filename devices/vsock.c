@@ -396,7 +396,10 @@ static void run_on(struct loop_task *t)
 
 static void vsock_kick(struct virtio *v, unsigned queue)
 {
-	/* All queues are looked at by the first that is there. */
+	/* One round looks at all of them: that of the first that is there. */
+	for (unsigned i = 0; i < queue; i++)
+		if (v->q[i].desc)
+			return;
 	run(vsock_of(v));
 }
 
