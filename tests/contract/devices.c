@@ -21,6 +21,7 @@
 #include "fake_disk.h"
 #include "i8042.h"
 #include "log.h"
+#include "net.h"
 #include "power.h"
 #include "pvpanic.h"
 #include "rng.h"
@@ -50,6 +51,8 @@ struct rig {
 	struct blk *blk;
 	struct debugexit debugexit;
 	struct i8042 i8042;
+	struct net *net;
+	int network; /* the other end of its stream */
 	struct power power;
 	struct pvpanic pvpanic;
 	struct rng *rng;
@@ -114,6 +117,21 @@ static void poke_power(struct rig *r, uint64_t random)
 		power_notify_vmgenid(&r->power);
 }
 
+/* A frame comes, those that were sent are taken. */
+static void poke_net(struct rig *r, uint64_t random)
+{
+	uint8_t frame[64] = { 0, 0, 0, 60 }, taken[4096];
+	struct virtio *v = net_virtio(r->net);
+
+	if (random % 4 == 0 && write(r->network, frame, sizeof(frame)) < 0 &&
+	    errno != EAGAIN)
+		abort();
+	while (read(r->network, taken, sizeof(taken)) > 0)
+		;
+	_locked_(&v->dev.lock);
+	virtio_kicked(v);
+}
+
 static void poke_rng(struct rig *r, uint64_t random)
 {
 	_locked_(&r->rng->virtio.dev.lock);
@@ -171,6 +189,7 @@ static const struct row table[] = {
 	{ CREATED(blk), 0x1000, poke_blk },
 	{ DEVICE(debugexit), 4, NULL },
 	{ DEVICE(i8042), 1, NULL },
+	{ CREATED(net), 0x1000, poke_net },
 	{ DEVICE(power), 16, poke_power },
 	{ DEVICE(pvpanic), 1, NULL },
 	{ CREATED(rng), 0x1000, poke_rng },
@@ -229,6 +248,28 @@ static int listening(struct rig *r)
 	return fd;
 }
 
+static void build_net(struct rig *r)
+{
+	int fd[2];
+	struct net_config c = { .virtio = { .name = "net0",
+					    .ram = &r->ram,
+					    .irq = no_irq(),
+					    .kick_fd = -1 },
+				.loop = &r->loop,
+				.mtu = 1500,
+				.mac = { 2, 0, 0, 0, 0, 1 } };
+
+	cr_assert_eq(socketpair(AF_UNIX,
+				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+				fd),
+		     0);
+	r->network = fd[1];
+	c.port = net_stream_create(fd[0]);
+	cr_assert_not_null(c.port);
+	r->net = net_create(&c);
+	cr_assert_not_null(r->net);
+}
+
 static void build(struct rig *r)
 {
 	struct console_config none = {
@@ -270,6 +311,7 @@ static void build(struct rig *r)
 					   .listen_fd = listening(r) });
 	cr_assert_not_null(r->port);
 	rtc_init(&r->rtc, "rtc0");
+	build_net(r);
 	uart_init(&r->uart, "uart0", no_irq(), r->con);
 	vmclock_init(&r->vmclock, "vmclock0", &r->ram);
 	vmgenid_init(&r->vmgenid, "vmgenid0", &r->ram, &r->power, generation);
@@ -298,6 +340,7 @@ static void tear_down(struct rig *r)
 	close(r->link[0]);
 	close(r->link[1]);
 	fake_disk_fini(&r->disk);
+	close(r->network);
 	console_destroy(r->con);
 	loop_fini(&r->loop);
 	gmem_fini(&r->ram);

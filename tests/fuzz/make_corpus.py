@@ -479,6 +479,42 @@ def blk_seeds():
                         host(TASKS), host(KICKED))
     yield "limits", case(*[request(0, size=2048)] * 4, host(LIMITS),
                          host(LIMITS))
+def net_seeds(stream=False):
+    """virtio-net: what any device has, and frames each way."""
+    rx, tx = 0, 1
+    yield from ring_seeds(rx)
+    for name, data in ring_seeds(tx):
+        yield "tx-" + name, data
+    merge = set_up(6, True, 1 << 15 | 0xFFFF)
+    plain = set_up(6, False, 0)
+
+    def comes(size, count=1):
+        if stream:
+            length = int.from_bytes(struct.pack(">I", size), "little")
+            return step(HOST, 0, size + 4, length)
+        return step(HOST, 2 | count << 2, 0, size)
+
+    buffers = b"".join(descriptor(i, 256, WRITE, at=DATA + 256 * i, queue=rx)
+                       + step(OFFER, 0, i, queue=rx) for i in range(16))
+    sends = descriptor(0, 128, 0, queue=tx) + offer(queue=tx)
+    pieces = b"".join(descriptor(i, 3, NEXT if i < 99 else 0, queue=tx,
+                                 following=i + 1) for i in range(100))
+    kick = step(KICK, queue=rx)
+    yield "frames", merge + buffers + kick + comes(60, 3) + sends
+    yield "merged", merge + buffers + kick + comes(1500) + comes(1500)
+    yield "held", merge + buffers + kick + comes(9000) + step(PAUSE) + buffers
+    yield "too-long", plain + buffers + kick + comes(9000)
+    yield "runt", plain + buffers + kick + comes(9)
+    yield "gone", merge + buffers + kick + comes(0) + sends
+    yield "pieces", plain + pieces + offer(queue=tx)
+    yield "stall", plain + step(HOST, 0, 2) + sends + sends + step(HOST)
+    for i, word in enumerate((0x1, 0x100, 0x101, 0x401, 0x8101)):
+        header = step(MEMORY, 0, DATA, word) + step(MEMORY, 0, DATA + 4, 50)
+        yield f"header-{i}", merge + header + sends + step(HOST, 1, 0, word) \
+            + buffers + kick + comes(100)
+    if stream:
+        yield "lie", merge + buffers + kick + step(HOST, 0, 9, 0xFFFFFFFF)
+        yield "hang-up", merge + buffers + sends + step(HOST, 3, 0xDEAD) + sends
 
 
 def put(at, data):
@@ -553,6 +589,8 @@ def main():
         "console_port": [*ring_seeds(), *console_port_seeds()],
         "connect": list(connect_seeds()),
         "layer": [*layers(), *raw_layers()],
+        "net": list(net_seeds()),
+        "net_stream": list(net_seeds(True)),
         "patch": list(patches()),
         "rng": list(ring_seeds()),
         "vsock": list(vsock_seeds()),

@@ -129,7 +129,7 @@ static void set_up(uint8_t size, uint16_t features, uint32_t more)
 	set(VIRTIO_STATUS, 0);
 	set(VIRTIO_STATUS, status);
 	set(VIRTIO_DRIVER_FEATURES_SEL, 0);
-	set(VIRTIO_DRIVER_FEATURES, (more & (uint32_t)fuzzed->class->features) |
+	set(VIRTIO_DRIVER_FEATURES, (more & (uint32_t)fuzzed->features) |
 					(uint32_t)(features & 3) << 28);
 	set(VIRTIO_DRIVER_FEATURES_SEL, 1);
 	set(VIRTIO_DRIVER_FEATURES, 1);
