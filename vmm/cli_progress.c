@@ -28,9 +28,9 @@ static void on_signal(int sig)
 static void catch (int sig)
 {
 	struct sigaction old,
-		new = { .sa_handler = on_signal,
-			.sa_flags = SA_RESTART |
-				    (sig == SIGINT ? SA_RESETHAND : 0) };
+	    new = { .sa_handler = on_signal,
+		    .sa_flags =
+			SA_RESTART | (sig == SIGINT ? SA_RESETHAND : 0) };
 
 	if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 		sigaction(sig, &new, NULL);

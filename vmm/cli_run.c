@@ -23,6 +23,7 @@
 
 #include "kvm.h"
 #include "log.h"
+#include "netfd.h"
 #include "util.h"
 #include "vsock_broker.h"
 
@@ -36,9 +37,9 @@
 		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
 		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
 		.agent = -1, .vsock = -1, .status = -1, .started = -1,         \
-		.ready = -1, .lock = -1, .disk = {                             \
-			[0 ... CONFIG_MAX_DISKS - 1] = DISK_FILES_NONE         \
-		}                                                              \
+		.ready = -1, .lock = -1,                                       \
+		.disk = { [0 ... CONFIG_MAX_DISKS - 1] = DISK_FILES_NONE },    \
+		.net = { [0 ... CONFIG_MAX_NETS - 1] = -1 }                    \
 	}
 
 /* ---- opening ---- */
@@ -261,6 +262,17 @@ static int open_own(const struct vm_dir *d, struct vm_files *f,
 	return 0;
 }
 
+static int open_nets(const struct vm_config *c, struct vm_files *f,
+		     struct fail *why)
+{
+	for (unsigned i = 0; i < c->nnets; i++) {
+		f->net[i] = netfd_open(&c->net[i], why);
+		if (f->net[i] < 0)
+			return f->net[i];
+	}
+	return 0;
+}
+
 static int save_config(const struct vm_config *c, const struct vm_dir *d,
 		       struct fail *why)
 {
@@ -290,6 +302,10 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)
 		return f->kvm;
+	/* Last: it may start a program. */
+	err = open_nets(c, f, why);
+	if (err)
+		return err;
 	warn_of_pvm(c, f->kernel);
 	/* Last: what fails before leaves no socket behind. */
 	if (c->vsock)

@@ -120,7 +120,8 @@ static int check_together(struct run_args *a, const struct options *o,
 int run_resolve(struct run_args *a, const struct options *o, const char *text,
 		size_t len, struct fail *why)
 {
-	struct options_table t = verb_options(verb_find(&tintype_verbs, "run", NULL));
+	struct options_table t =
+	    verb_options(verb_find(&tintype_verbs, "run", NULL));
 	int err;
 
 	if (text && (err = config_from_text(&a->config, text, len, why)))

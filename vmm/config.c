@@ -24,6 +24,12 @@ void config_init(struct vm_config *c)
 	c->cpus = 1;
 }
 
+static void free_nets(struct vm_config *c)
+{
+	while (c->nnets)
+		vm_net_free(&c->net[--c->nnets]);
+}
+
 void config_free(struct vm_config *c)
 {
 	free(c->kernel);
@@ -36,6 +42,7 @@ void config_free(struct vm_config *c)
 	for (unsigned i = 0; i < c->ndisks; i++)
 		free(c->disk[i].path);
 	free(c->vsock_path);
+	free_nets(c);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -367,6 +374,31 @@ int config_set_vsock(struct vm_config *c, const char *value, struct fail *why)
 	return err;
 }
 
+int config_set_net(struct vm_config *c, const char *value, struct fail *why)
+{
+	struct vm_net *n = &c->net[c->nnets];
+	int err;
+
+	if (!is_text(value))
+		return bad(why, "use a path or text in UTF-8", "not UTF-8");
+	if (!strcmp(value, "none")) {
+		free_nets(c);
+		return 0;
+	}
+	if (c->nnets == CONFIG_MAX_NETS)
+		return bad(why, "give at most 8", "too many");
+	err = vm_net_parse(n, value, c->nnets, why);
+	for (unsigned i = 0; !err && i < c->nnets; i++)
+		if (!strcmp(c->net[i].id, n->id))
+			err = bad(why, "give each an id= of its own",
+				  "the same id as another");
+	if (err)
+		vm_net_free(n);
+	else
+		c->nnets++;
+	return err;
+}
+
 int config_set_serial(struct vm_config *c, const char *value, struct fail *why)
 {
 	const char *equals = strchr(value, '=');
@@ -501,6 +533,19 @@ static json_t *print_vsock(const struct vm_config *c, bool *none)
 	return json_sprintf("cid=%u,path=%s", c->vsock_cid, path);
 }
 
+static json_t *print_nets(const struct vm_config *c, bool *none)
+{
+	json_t *list = json_array();
+
+	*none = c->nnets == 0;
+	for (unsigned i = 0; i < c->nnets; i++)
+		json_array_append_new(list, json_string(c->net[i].text));
+	if (!*none)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
 static const struct key keys[] = {
 	{ .name = "name", .set = config_set_name, .print = print_name },
 	{ .name = "kernel", .set = config_set_kernel, .print = print_kernel },
@@ -524,6 +569,10 @@ static const struct key keys[] = {
 	{ .name = "on_reboot",
 	  .set = config_set_on_reboot,
 	  .print = print_on_reboot },
+	{ .name = "net",
+	  .set = config_set_net,
+	  .print = print_nets,
+	  .list = true },
 	{ .name = "rng", .print = print_rng, .set_flag = set_rng_flag },
 	{ .name = "balloon",
 	  .print = print_balloon,
@@ -576,7 +625,7 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 		return bad(why,
 			   "use name, kernel, initrd, cmdline, boot, memory, "
 			   "cpus, serial, share_console, on_reboot, rng, "
-			   "balloon, agent, disk, vsock",
+			   "balloon, agent, disk, net, vsock",
 			   "unknown key");
 	if (k->set_flag && (!k->set || json_is_boolean(value))) {
 		if (!json_is_boolean(value))

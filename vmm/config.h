@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "boot.h"
+#include "config_net.h"
 #include "fail.h"
 
 #define CONFIG_NAME_MAX 63
@@ -60,6 +61,8 @@ struct vm_config {
 	bool vsock;
 	uint32_t vsock_cid;
 	char *vsock_path; /* NULL: vsock.sock in the VM's directory */
+	struct vm_net net[CONFIG_MAX_NETS];
+	unsigned nnets;
 };
 
 #define CONFIG_DEFAULT_MEMORY MIB(512)
@@ -104,6 +107,9 @@ int config_add_disk(struct vm_config *c, const char *value, struct fail *why);
 json_t *config_print_disks(const struct vm_config *c, bool *none);
 /* "cid=N,path=SOCK", each may be left out; NULL and "": all of it. */
 int config_set_vsock(struct vm_config *c, const char *value, struct fail *why);
+
+/* Adds a network card; "none" takes all away that were named before. */
+int config_set_net(struct vm_config *c, const char *value, struct fail *why);
 
 /* The one schema of --config files, config.json in a VM's directory, and the
  * API. Unknown keys, wrong types and values out of range are refused with the

@@ -29,7 +29,7 @@ struct fail {
 	enum exit_code code;
 	char object[256];  /* "kernel /boot/vmlinuz", "web", "/dev/kvm" */
 	char message[256]; /* why */
-	char hint[192];    /* what to do; may be empty */
+	char hint[192];	   /* what to do; may be empty */
 };
 
 /*
@@ -40,11 +40,11 @@ struct fail {
  */
 int fail_set(struct fail *f, enum exit_code code, int err, const char *object,
 	     const char *hint, const char *fmt, ...)
-	__attribute__((format(printf, 6, 7)));
+    __attribute__((format(printf, 6, 7)));
 
 /* Another object, for a caller who knows it better. */
 void fail_about(struct fail *f, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 /* "E_INTEGRITY" and so on, for --json. */
 const char *fail_code_name(enum exit_code code);

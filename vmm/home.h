@@ -16,8 +16,8 @@
  * The lock is the truth: the kernel drops it when the process dies in any way,
  * so a VM that was killed leaves a dead directory, which the next `run` of
  * that name takes over, with the VM's disks, and which is swept away when the
- * VM had no name of its own. The lock file is unlinked only by its holder; who locks a file that has
- * no name any more tries again.
+ * VM had no name of its own. The lock file is unlinked only by its holder; who
+ * locks a file that has no name any more tries again.
  *
  * Directories are 0700 and ours; symlinks and what belongs to others are
  * refused. Everything is reached from directory fds, and sockets through
@@ -56,9 +56,10 @@ int home_open(bool create, struct fail *why);
 
 /*
  * Takes the name for this process: makes the directory or takes over a dead
- * one, of which only the disks stay. With name NULL makes one up, auto-%Y%m%dT%H%M%SZ (and -2, -3
- * within a second). `keep`: it stays when the VM has ended. EXIT_CONFLICT when
- * a VM of that name lives. 0 or -errno with `why`.
+ * one, of which only the disks stay. With name NULL makes one up,
+ * auto-%Y%m%dT%H%M%SZ (and -2, -3 within a second). `keep`: it stays when the
+ * VM has ended. EXIT_CONFLICT when a VM of that name lives. 0 or -errno with
+ * `why`.
  */
 int home_claim(int vms, const char *name, bool keep, struct vm_dir *d,
 	       struct fail *why);

@@ -16,7 +16,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_setup(int fd, enum log_level level);
 
 void log_msg(enum log_level level, const char *object, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #define log_error(obj, ...) log_msg(LOG_ERROR, obj, __VA_ARGS__)
 #define log_warn(obj, ...)  log_msg(LOG_WARN, obj, __VA_ARGS__)
@@ -34,6 +34,6 @@ struct log_limit {
 };
 
 void log_guest(struct log_limit *l, const char *object, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -30,6 +30,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "loop.h"
+#include "net.h"
 #include "platform.h"
 #include "power.h"
 #include "pvpanic.h"
@@ -388,6 +389,37 @@ static int plug(struct machine *m, struct virtio *v)
 	return virtio_bus_add(&m->virtio, v);
 }
 
+static int add_net(struct machine *m, struct machine_net *n)
+{
+	struct net_config c = {
+		.loop = m->cfg.loop,
+		.mtu = n->mtu,
+		.bytes_max = n->bytes_max,
+		.frames_max = n->frames_max,
+	};
+	struct net *net;
+	int r = next_window(m, n->name, &c.virtio);
+
+	if (r < 0)
+		return r;
+	memcpy(c.mac, n->mac, sizeof(c.mac));
+	c.port = n->stream ? net_stream_create(steal_fd(&n->fd))
+			   : net_tap_create(steal_fd(&n->fd));
+	if (!c.port)
+		return -ENOMEM;
+	net = net_create(&c);
+	return net ? plug(m, net_virtio(net)) : -ENOMEM;
+}
+
+static int add_nets(struct machine *m)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < m->cfg.nnets; i++)
+		r = add_net(m, &m->cfg.net[i]);
+	return r;
+}
+
 static int add_rng(struct machine *m)
 {
 	struct rng_config c = { .source_fd = m->cfg.rng_fd,
@@ -495,13 +527,23 @@ static int add_vsock(struct machine *m)
 static int add_virtio(struct machine *m)
 {
 	static int (*const add[])(struct machine *) = {
-		add_disks, add_rng, add_balloon, add_agent, add_vsock,
+		add_disks, add_nets, add_vsock, add_rng, add_balloon, add_agent,
 	};
 	int r = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(add) && r == 0; i++)
 		r = add[i](m);
 	return r;
+}
+
+/* Those that no device has taken over. */
+static void close_files(const struct machine_config *c)
+{
+	cleanup_close(&c->rng_fd);
+	cleanup_close(&c->agent_fd);
+	vsock_link_end(c->vsock_fd);
+	for (unsigned i = 0; i < c->nnets; i++)
+		cleanup_close(&c->net[i].fd);
 }
 
 int machine_create(struct machine **out, const struct machine_config *c,
@@ -512,9 +554,7 @@ int machine_create(struct machine **out, const struct machine_config *c,
 
 	if (!m) {
 		close(c->kvm_fd);
-		cleanup_close(&c->rng_fd);
-		cleanup_close(&c->agent_fd);
-		cleanup_close(&c->vsock_fd);
+		close_files(c);
 		return fail_step(why, -ENOMEM, "machine");
 	}
 	m->cfg = *c;
@@ -553,9 +593,7 @@ void machine_destroy(struct machine *m)
 	virtio_bus_fini(&m->virtio);
 	for (unsigned i = 0; i < m->ndevices; i++)
 		device_destroy(m->device[i]);
-	cleanup_close(&m->cfg.rng_fd);
-	cleanup_close(&m->cfg.agent_fd);
-	vsock_link_end(m->cfg.vsock_fd);
+	close_files(&m->cfg);
 	if (m->vm_fd >= 0)
 		close(m->vm_fd);
 	close(m->cfg.kvm_fd);

@@ -52,6 +52,17 @@ struct machine_disk {
 	uint64_t bytes_a_second, ops_a_second; /* 0: no limit */
 };
 #define MACHINE_DISK_ID_MAX 20 /* bytes */
+#define MACHINE_MAX_NETS    8
+
+/* A network card. */
+struct machine_net {
+	const char *name; /* outlives the machine */
+	int fd;		  /* taken over; does not block */
+	bool stream;	  /* a stream socket (passt), not a tap */
+	uint8_t mac[6];
+	uint16_t mtu;			/* 0: the guest is told none */
+	uint64_t bytes_max, frames_max; /* a second, each way; 0: no limit */
+};
 
 struct machine_config {
 	int kvm_fd; /* taken over */
@@ -68,6 +79,8 @@ struct machine_config {
 	unsigned ndisks;
 	int vsock_fd; /* the link to its broker, taken over; -1: none */
 	uint32_t vsock_cid;
+	struct machine_net net[MACHINE_MAX_NETS];
+	unsigned nnets;
 	int (*confine)(void); /* see vcpu_shared; NULL: none */
 	/* What the guest did, told on the I/O thread. The vCPU that did what
 	 * ends or resets the machine is already stopped. */

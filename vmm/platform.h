@@ -13,20 +13,20 @@
 
 /* Below 1 MiB: what the loader leaves there for the guest. The low 640 KiB
  * are usable RAM once the guest has read it; 0x9fc00-0xfffff is reserved. */
-#define PLATFORM_GDT	     0x00001000 /* boot GDT, one page */
-#define PLATFORM_ZERO_PAGE   0x00002000 /* Linux boot_params, one page */
-#define PLATFORM_START_INFO  0x00003000 /* PVH hvm_start_info, one page */
-#define PLATFORM_PAGETABLES  0x00004000 /* 6 pages: identity map of 4 GiB */
-#define PLATFORM_BOOT_STACK  0x00010000 /* grows down, for 64-bit ELF guests */
-#define PLATFORM_CMDLINE     0x00020000
-#define PLATFORM_CMDLINE_MAX 0x10000
-#define PLATFORM_LOW_END     0x0009fc00 /* end of the usable low RAM */
-#define PLATFORM_ACPI	     0x000e0000 /* RSDP first, then the tables */
-#define PLATFORM_ACPI_END    0x000f0000
-#define PLATFORM_VMGENID     0x000f0000 /* 16 bytes, 8-byte aligned */
-#define PLATFORM_VMCLOCK     0x000f1000 /* one page, for guests to map */
+#define PLATFORM_GDT	      0x00001000 /* boot GDT, one page */
+#define PLATFORM_ZERO_PAGE    0x00002000 /* Linux boot_params, one page */
+#define PLATFORM_START_INFO   0x00003000 /* PVH hvm_start_info, one page */
+#define PLATFORM_PAGETABLES   0x00004000 /* 6 pages: identity map of 4 GiB */
+#define PLATFORM_BOOT_STACK   0x00010000 /* grows down, for 64-bit ELF guests */
+#define PLATFORM_CMDLINE      0x00020000
+#define PLATFORM_CMDLINE_MAX  0x10000
+#define PLATFORM_LOW_END      0x0009fc00 /* end of the usable low RAM */
+#define PLATFORM_ACPI	      0x000e0000 /* RSDP first, then the tables */
+#define PLATFORM_ACPI_END     0x000f0000
+#define PLATFORM_VMGENID      0x000f0000 /* 16 bytes, 8-byte aligned */
+#define PLATFORM_VMCLOCK      0x000f1000 /* one page, for guests to map */
 #define PLATFORM_RESET_VECTOR 0x000ffff0 /* real mode: resets the machine */
-#define PLATFORM_KERNEL	     0x00100000 /* kernels are loaded from here up */
+#define PLATFORM_KERNEL	      0x00100000 /* kernels are loaded from here up */
 
 /* PIO */
 #define PLATFORM_UART_PORT    0x3f8

@@ -20,6 +20,7 @@
 #include "sandbox_policy.h"
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -79,6 +80,9 @@ const struct sandbox_rule sandbox_policy[] = {
 
 	WHEN1(SANDBOX_IO, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
 	      "a connection from the vsock's broker"),
+	/* Networks. */
+	IOCTL(SANDBOX_IO, TUNSETOFFLOAD,
+	      "the frames that the guest's driver says it takes"),
 
 	/* Memory, never executable. */
 	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,

@@ -25,6 +25,7 @@ CONFIG_SETTER(cpus)
 CONFIG_SETTER(serial)
 CONFIG_SETTER(share_console)
 CONFIG_SETTER(on_reboot)
+CONFIG_SETTER(net)
 CONFIG_SETTER(rng)
 CONFIG_SETTER(balloon)
 CONFIG_SETTER(agent)
@@ -91,6 +92,12 @@ static const struct option_row run_options[] = {
 	  .argument = "SOCK",
 	  .set = set_share_console,
 	  .help = "offer the console on this UNIX socket as well" },
+	{ .name = "net",
+	  .argument = "WHERE",
+	  .repeatable = true,
+	  .values = "tap= fd= passt none",
+	  .set = set_net,
+	  .help = "a network card on tap=IF, fd=N, passt or passt=SOCKET" },
 	{ .name = "rng",
 	  .set = set_rng,
 	  .help = "give the guest a virtio-rng, a source of random bytes" },

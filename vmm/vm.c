@@ -460,7 +460,7 @@ static int confine_process(const struct vm_files *f, struct fail *why)
 			    f->agent,  f->console[0], f->console[1],
 			    f->status, f->started,    f->ready,
 			    f->lock };
-	int keep[ARRAY_SIZE(own) + 3 * CONFIG_MAX_DISKS];
+	int keep[ARRAY_SIZE(own) + 3 * CONFIG_MAX_DISKS + CONFIG_MAX_NETS];
 	unsigned n = ARRAY_SIZE(own);
 	int r;
 
@@ -470,6 +470,8 @@ static int confine_process(const struct vm_files *f, struct fail *why)
 		keep[n++] = f->disk[i].lock;
 		keep[n++] = f->disk[i].head;
 	}
+	memcpy(keep + n, f->net, sizeof(f->net));
+	n += CONFIG_MAX_NETS;
 	r = sandbox_close_others(keep, n);
 	if (r < 0)
 		return fail_set(why, EXIT_OWN_FAILURE, r, "sandbox", NULL,
@@ -491,6 +493,25 @@ static int create_disks(struct vm *vm, struct machine_disk *disk,
 	if (r == 0)
 		disk_set_describe(vm->disks, vm->cfg, disk);
 	return r;
+}
+
+/* The machine's from here on. */
+static void take_nets(struct vm *vm, struct machine_config *m)
+{
+	for (unsigned i = 0; i < vm->cfg->nnets; i++) {
+		const struct vm_net *n = &vm->cfg->net[i];
+		struct machine_net *to = &m->net[m->nnets++];
+
+		*to = (struct machine_net){
+			.name = n->id,
+			.fd = steal_fd(&vm->files->net[i]),
+			.stream = n->kind == VM_NET_PASST,
+			.mtu = n->mtu,
+			.bytes_max = n->bytes_max,
+			.frames_max = n->frames_max,
+		};
+		vm_net_mac(n, vm->cfg->name, to->mac);
+	}
 }
 
 static int build(struct vm *vm, struct fail *why)
@@ -525,6 +546,7 @@ static int build(struct vm *vm, struct fail *why)
 	/* The machine's from here on. */
 	vm->files->kvm = vm->files->rng = vm->files->agent = -1;
 	vm->files->vsock = -1;
+	take_nets(vm, &c);
 	if ((r = machine_create(&vm->machine, &c, why)) ||
 	    (r = machine_load(vm->machine, &vm->src, why)))
 		return r;

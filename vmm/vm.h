@@ -20,6 +20,7 @@ struct vm_files {
 	struct disk_files disk[CONFIG_MAX_DISKS];
 	bool disks_stay; /* after the VM's end; else their space is free */
 	int in, out;	 /* console sinks, see console_config */
+	int net[CONFIG_MAX_NETS]; /* taps and sockets, as the config has them */
 	bool terminal;
 	int log;	/* console.log, read/write */
 	int control;	/* listening UNIX socket */
