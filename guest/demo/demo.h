@@ -22,7 +22,7 @@ struct command {
 /* Tables end with a name of NULL. */
 extern const struct command memory_commands[], time_commands[], cpu_commands[],
     machine_commands[], device_commands[], balloon_commands[], agent_commands[],
-    disk_commands[], vsock_commands[];
+    disk_commands[], net_commands[], vsock_commands[];
 
 extern bool demo_deterministic; /* the command line says so */
 

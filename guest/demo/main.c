@@ -31,6 +31,7 @@ static const struct command *const tables[] = {
 	agent_commands,
 	disk_commands,
 	vsock_commands,
+	net_commands,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

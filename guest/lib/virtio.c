@@ -238,6 +238,11 @@ bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written)
 	return true;
 }
 
+bool virtio_ready(const struct virtio_queue *q)
+{
+	return get16(&q->ring->used.idx) != q->seen_used;
+}
+
 /* ---- interrupts ---- */
 
 #define LISTENERS 16

@@ -70,6 +70,8 @@ int virtio_offer(struct virtio_queue *q, const struct virtio_buf *bufs,
 bool virtio_all_taken(const struct virtio_queue *q);
 /* A finished request, if there is one: its id and the bytes written. */
 bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written);
+/* Is there one? */
+bool virtio_ready(const struct virtio_queue *q);
 /* Have interrupts of the device counted in the queue from now on, and sleep
  * until a request is finished. */
 void virtio_listen(struct virtio_queue *q, unsigned vector);
