@@ -93,6 +93,8 @@ void vmtest_init(struct vmtest *t, const struct vmtest_config *c)
 		.ctx = t,
 	};
 
+	if (c->net)
+		m.net[m.nnets++] = *c->net;
 	memset(t, 0, sizeof(*t));
 	m.kvm_fd = vmtest_kvm();
 	open_guest(t, c->guest);

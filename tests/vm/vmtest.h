@@ -38,6 +38,7 @@ struct vmtest_config {
 	int agent_fd; /* a listening socket, taken over; 0: none */
 	const struct machine_disk *disk; /* of the test */
 	unsigned ndisks;
+	const struct machine_net *net; /* one network card; NULL: none */
 };
 
 /* Skips the test, with the reason, where /dev/kvm cannot be used. Builds and
