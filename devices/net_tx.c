@@ -17,7 +17,7 @@
 #include "util.h"
 
 #define LUCK_MOST 8
-#define TRY_AGAIN 32
+#define TRY_AGAIN 8
 
 static struct virtq *queue(struct net *n)
 {
