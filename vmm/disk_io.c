@@ -103,7 +103,7 @@ static void op_ended(struct uring_op *r, int result)
 	loop_post(io->loop, &io->task);
 }
 
-/* By edge: each completion is an event, and nobody reads it. */
+/* By edge: what ends from here on is an event of its own. */
 static void on_ended(struct loop_source *s, uint32_t events)
 {
 	struct disk_io *io = container_of(s, struct disk_io, ended);
@@ -241,6 +241,21 @@ static int write_quick(struct disk_io *io, const struct disk_io_op *op)
 	return n;
 }
 
+static int mode_of(enum disk_io_kind kind)
+{
+	return FALLOC_FL_KEEP_SIZE |
+	       (kind == DISK_IO_PUNCH ? FALLOC_FL_PUNCH_HOLE
+				      : FALLOC_FL_ZERO_RANGE);
+}
+
+static int allocate_now(const struct disk_io_op *op)
+{
+	return fallocate(op->fd, mode_of(op->kind), (off_t)op->offset,
+			 (off_t)op->bytes)
+		   ? -errno
+		   : 0;
+}
+
 static int try_at_once(struct disk_io *io, const struct disk_io_op *op)
 {
 	switch (op->kind) {
@@ -254,9 +269,9 @@ static int try_at_once(struct disk_io *io, const struct disk_io_op *op)
 					   : 0;
 	case DISK_IO_PUNCH:
 	case DISK_IO_ZERO:
-		break;
+		return io->ring ? DISK_IO_PENDING : allocate_now(op);
 	}
-	return io->ring ? DISK_IO_PENDING : -EOPNOTSUPP;
+	return -EINVAL;
 }
 
 static unsigned file_of(const struct disk_io *io, int fd)
@@ -284,15 +299,9 @@ static int queue(struct disk_io *io, struct disk_io_op *op)
 	case DISK_IO_SYNC:
 		return uring_datasync(io->ring, &op->ring, file);
 	case DISK_IO_PUNCH:
-		return uring_allocate(io->ring, &op->ring, file,
-				      FALLOC_FL_PUNCH_HOLE |
-					  FALLOC_FL_KEEP_SIZE,
-				      op->offset, op->bytes);
 	case DISK_IO_ZERO:
 		return uring_allocate(io->ring, &op->ring, file,
-				      FALLOC_FL_ZERO_RANGE |
-					  FALLOC_FL_KEEP_SIZE,
-				      op->offset, op->bytes);
+				      mode_of(op->kind), op->offset, op->bytes);
 	}
 	return -EINVAL;
 }

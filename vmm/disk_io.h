@@ -10,7 +10,7 @@
  *   sync, punch, zero   by the ring
  *
  * Where the kernel refuses us a ring all is done at once, and the thread waits
- * for slow ones; then there is no punch and no zero. docs/performance.md,
+ * for slow ones. docs/performance.md,
  * "Disks", has the figures behind this.
  *
  * Owner: the I/O thread. Nothing is locked by it: `done` and `settle` take the

@@ -21,6 +21,7 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/falloc.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -46,6 +47,9 @@
 /* malloc's, and guest RAM mapped afresh: private, of no file, never code. */
 #define MAP_MASK  (ANY & ~(uint64_t)(MAP_FIXED | MAP_NORESERVE))
 #define MAP_VALUE (MAP_PRIVATE | MAP_ANONYMOUS)
+
+#define ALLOCATE_MODES                                                         \
+	(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)
 
 const struct sandbox_rule sandbox_policy[] = {
 	/* The guest runs. */
@@ -77,6 +81,8 @@ const struct sandbox_rule sandbox_policy[] = {
 	      "what of a disk would have to wait"),
 	CALL(SANDBOX_IO, fdatasync, 0,
 	     "a disk's log is begun anew; flush, where there is no ring"),
+	WHEN1(SANDBOX_IO, fallocate, 2, ANY & ~(uint64_t)ALLOCATE_MODES, 0, 0,
+	      "discard, where there is no ring"),
 
 	WHEN1(SANDBOX_IO, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
 	      "a connection from the vsock's broker"),

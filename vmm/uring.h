@@ -39,7 +39,7 @@ int uring_create(struct uring **out, const struct uring_config *c);
 /* Nothing is on its way. */
 void uring_destroy(struct uring *u);
 
-/* Readable when there is something to reap; reset by reading it. */
+/* An eventfd that is written to each time that something has ended. */
 int uring_event_fd(const struct uring *u);
 
 /* Queues one. `iov`, and what it shows to, stays until it is done. -EBUSY when

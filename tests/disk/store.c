@@ -143,18 +143,22 @@ Test(disk_store, zeroes_read_as_zero)
 	rig_each(zeroes, DISK_BYTES);
 }
 
-Test(disk_store, discard_gives_space_back_when_direct)
+static void give_back(struct rig *r)
 {
-	struct rig r;
 	struct stat before, after;
 
-	rig_open(&r, RIG_RAW, DISK_IO_BEST, DISK_BYTES);
-	cr_assert_eq(fstat(r.base, &before), 0);
-	cr_assert_eq(ask(&r, DISK_DISCARD, 0, MIB(1), NULL), 0);
-	cr_assert_eq(fstat(r.base, &after), 0);
+	if (r->kind == RIG_HEAD)
+		return;
+	cr_assert_eq(fstat(r->base, &before), 0);
+	cr_assert_eq(ask(r, DISK_DISCARD, 0, MIB(1), NULL), 0);
+	cr_assert_eq(fstat(r->base, &after), 0);
 	cr_assert_lt(after.st_blocks, before.st_blocks);
 	cr_assert_eq(after.st_size, before.st_size);
-	rig_close(&r);
+}
+
+Test(disk_store, discard_gives_space_back_when_direct)
+{
+	rig_each(give_back, DISK_BYTES);
 }
 
 static struct io_bend refuse_allocate(const struct disk_io_op *op)
