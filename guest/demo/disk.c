@@ -65,6 +65,7 @@ struct chunk {
 struct run {
 	struct blk *b;
 	uint64_t seed, at, end; /* sectors */
+	uint64_t or_seed;	/* as good */
 	bool write;
 	uint64_t wrong; /* sectors */
 	struct chunk *chunk;
@@ -83,18 +84,21 @@ static void fill(const struct run *r, struct chunk *c)
 		c->data[i] = word(r->seed, c->sector + i / WORDS, i % WORDS);
 }
 
+static bool is_of(const struct chunk *c, unsigned s, uint64_t seed)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		if (c->data[s * WORDS + i] != word(seed, c->sector + s, i))
+			return false;
+	return true;
+}
+
 static void check(struct run *r, const struct chunk *c)
 {
-	for (unsigned s = 0; s < c->sectors; s++) {
-		bool good = true;
-
-		for (unsigned i = 0; i < WORDS; i++)
-			good = good && c->data[s * WORDS + i] ==
-					   word(r->seed, c->sector + s, i);
-		if (!good && !r->wrong++)
+	for (unsigned s = 0; s < c->sectors; s++)
+		if (!is_of(c, s, r->seed) && !is_of(c, s, r->or_seed) &&
+		    !r->wrong++)
 			print("disk: sector %lu is not as written\n",
 			      c->sector + s);
-	}
 }
 
 static void begin_next(struct run *r, struct chunk *c)
@@ -149,11 +153,13 @@ static uint8_t go(struct run *r)
 	return bad;
 }
 
+static struct chunk chunks[OUTSTANDING];
+
 static int move(struct blk *b, const char *what, bool write, const uint64_t *v)
 {
-	static struct chunk chunks[OUTSTANDING];
 	struct run r = { .b = b,
 			 .seed = v[2],
+			 .or_seed = v[2],
 			 .at = v[0],
 			 .end = v[0] + v[1],
 			 .write = write,
@@ -175,6 +181,94 @@ static int clear(struct blk *b, const char *what, uint32_t type,
 		return DEMO_FAILED;
 	print("disk: %s %lu sectors at %lu\n", what, v[1], v[0]);
 	return 0;
+}
+
+/* ---- rounds ---- */
+
+/*
+ * For who kills the VM: a round writes one slot, or each fifth time discards
+ * it, flushes and says so. Slots end within blocks. So after a kill each slot
+ * is as its last round that was told left it, but for that of the next round,
+ * which may have got any way.
+ */
+#define SLOT_SECTORS 100u
+
+static uint64_t seed_of(uint64_t round)
+{
+	return round % 5 == 4 ? 0 : round;
+}
+
+static struct run slot_run(struct blk *b, uint64_t slot)
+{
+	return (struct run){ .b = b,
+			     .at = slot * SLOT_SECTORS,
+			     .end = (slot + 1) * SLOT_SECTORS,
+			     .chunk = chunks };
+}
+
+static int one_round(struct blk *b, uint64_t round, uint64_t slots)
+{
+	struct run r = slot_run(b, round % slots);
+	uint8_t status;
+
+	r.seed = seed_of(round);
+	r.write = true;
+	status =
+	    r.seed ? go(&r) : blk_clear(b, BLK_DISCARD, r.at, SLOT_SECTORS);
+	if (failed("round", status) ||
+	    failed("flush", blk_do(b, BLK_FLUSH, 0, NULL, 0)))
+		return DEMO_FAILED;
+	print("disk: flushed %lu\n", round);
+	return 0;
+}
+
+/* diskrounds N FIRST SLOTS */
+static int cmd_rounds(unsigned argc, char **argv)
+{
+	uint64_t n, round, slots;
+	struct blk *b;
+
+	if (!demo_number(argc, argv, 1, MAX_DISKS - 1, 0, &n) ||
+	    !demo_number(argc, argv, 2, 1ull << 20, 1, &round) ||
+	    !demo_number(argc, argv, 3, 1ull << 20, 1, &slots) || !slots)
+		return DEMO_USAGE;
+	b = disk(n);
+	while (b && one_round(b, round, slots) == 0)
+		round++;
+	return DEMO_FAILED;
+}
+
+/* The last round up to `last` that had the slot; 0: none. */
+static uint64_t round_of(uint64_t slot, uint64_t last, uint64_t slots)
+{
+	uint64_t back = (last + slots - slot) % slots;
+
+	return back < last ? last - back : 0;
+}
+
+/* diskjudge N LAST SLOTS, of a disk that was zero */
+static int cmd_judge(unsigned argc, char **argv)
+{
+	uint64_t n, last, slots, wrong = 0;
+	struct blk *b;
+
+	if (!demo_number(argc, argv, 1, MAX_DISKS - 1, 0, &n) ||
+	    !demo_number(argc, argv, 2, 1ull << 20, 0, &last) ||
+	    !demo_number(argc, argv, 3, 1ull << 20, 1, &slots) || !slots)
+		return DEMO_USAGE;
+	b = disk(n);
+	for (uint64_t slot = 0; b && slot < slots; slot++) {
+		struct run r = slot_run(b, slot);
+
+		r.seed = r.or_seed = seed_of(round_of(slot, last, slots));
+		if (slot == (last + 1) % slots)
+			r.or_seed = seed_of(last + 1);
+		if (failed("judge", go(&r)))
+			return DEMO_FAILED;
+		wrong += r.wrong;
+	}
+	print("disk: judged %lu rounds, %lu sectors are wrong\n", last, wrong);
+	return b && !wrong ? 0 : DEMO_FAILED;
 }
 
 /* disk N ACTION [FIRST COUNT [SEED]] */
@@ -214,5 +308,9 @@ const struct command disk_commands[] = {
 	{ "disk", "N ACTION [FIRST COUNT [SEED]]",
 	  "info; write and check a pattern; zero, discard; flush", cmd_disk, 2,
 	  5, true },
+	{ "diskrounds", "N FIRST SLOTS",
+	  "write a slot, flush, say so, for ever", cmd_rounds, 3, 3, true },
+	{ "diskjudge", "N LAST SLOTS",
+	  "whether all rounds up to LAST are there", cmd_judge, 3, 3, true },
 	{ NULL, NULL, NULL, NULL, 0, 0, false },
 };
