@@ -115,8 +115,12 @@ void disk_set_destroy(struct disk_set *s)
 {
 	if (!s)
 		return;
-	for (unsigned i = 0; i < s->n; i++)
+	for (unsigned i = 0; i < s->n; i++) {
+		/* A failure is told by the disk; the VM has its end. */
+		if (!s->discard)
+			(void)disk_flush_last(s->disk[i]);
 		disk_destroy(s->disk[i]);
+	}
 	disk_io_destroy(s->io);
 	/* Nobody will read them. Their names are swept away later. */
 	for (unsigned i = 0; i < s->n && s->discard; i++)

@@ -28,7 +28,9 @@ struct disk_set_config {
  * filter is closed. */
 int disk_set_create(struct disk_set **out, const struct disk_set_config *c,
 		    struct fail *why);
-/* Nothing is on its way: after the machine. NULL does nothing. */
+/* Nothing is on its way: after the machine. What the guest wrote and did not
+ * flush is flushed, so that only a kill or a crash loses it. NULL does
+ * nothing. */
 void disk_set_destroy(struct disk_set *s);
 
 /* Fills vm->ndisks of them; `s` may be NULL when there is none. */

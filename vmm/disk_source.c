@@ -124,13 +124,16 @@ void disk_source_close(struct disk_source *s)
 	s->fd = s->lock = -1;
 }
 
-/* O_NONBLOCK, so that a named pipe cannot hold us up. O_EXCL, so that a device
- * that is mounted here is not written to. */
+/* O_NONBLOCK, so that a named pipe cannot hold us up. */
+static int flags_of(const struct disk_config *c)
+{
+	return O_CLOEXEC | O_NONBLOCK | O_NOCTTY |
+	       (c->direct ? O_RDWR : O_RDONLY);
+}
+
 int disk_source_open(struct disk_source *s, const struct disk_config *c,
 		     struct fail *why)
 {
-	int flags =
-	    O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (c->direct ? O_RDWR : O_RDONLY);
 	struct stat st;
 	int err;
 
@@ -139,14 +142,13 @@ int disk_source_open(struct disk_source *s, const struct disk_config *c,
 		return open_failed(-errno, c, why);
 	if (S_ISDIR(st.st_mode))
 		return open_failed(-EISDIR, c, why);
-	s->lock = open(c->path,
-		       flags | (c->direct && S_ISBLK(st.st_mode) ? O_EXCL : 0));
+	s->lock = open(c->path, flags_of(c));
 	if (s->lock < 0)
 		return open_failed(-errno, c, why);
 	err = fstat(s->lock, &st) < 0 ? open_failed(-errno, c, why)
 				      : look(s, c, &st, why);
 	if (!err) {
-		s->fd = open_again(s->lock, flags);
+		s->fd = open_again(s->lock, flags_of(c));
 		err = s->fd < 0 ? open_failed(s->fd, c, why) : 0;
 	}
 	if (err)
@@ -222,7 +224,27 @@ static int lock_conflict(const struct disk_source *s,
 			c->direct ? "" : ", which may write to it (direct)");
 }
 
-int disk_source_lock(const struct disk_source *s, const struct disk_config *c,
+/* A device that is mounted is not written to. The ring of a VM that was killed
+ * holds its claim for a moment longer than the lock. */
+#define CLAIM_TRIES   100
+#define CLAIM_WAIT_NS 10000000
+
+static int claim_device(struct disk_source *s, const struct disk_config *c,
+			struct fail *why)
+{
+	const struct timespec wait = { .tv_nsec = CLAIM_WAIT_NS };
+
+	close(steal_fd(&s->fd));
+	for (unsigned i = 0; i < CLAIM_TRIES; i++) {
+		s->fd = open_again(s->lock, flags_of(c) | O_EXCL);
+		if (s->fd != -EBUSY)
+			break;
+		nanosleep(&wait, NULL);
+	}
+	return s->fd < 0 ? open_failed(s->fd, c, why) : 0;
+}
+
+int disk_source_lock(struct disk_source *s, const struct disk_config *c,
 		     const char *self, struct fail *why)
 {
 	struct flock l = { .l_type = c->direct ? F_WRLCK : F_RDLCK,
@@ -231,7 +253,7 @@ int disk_source_lock(const struct disk_source *s, const struct disk_config *c,
 	char object[256];
 
 	if (fcntl(s->lock, F_OFD_SETLK, &l) == 0)
-		return 0;
+		return s->device && c->direct ? claim_device(s, c, why) : 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return lock_conflict(s, c, self, why);
 	object_of(object, c);

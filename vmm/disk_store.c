@@ -399,6 +399,25 @@ struct disk_store *disk_store_create(const struct disk_store_config *c,
 	return s;
 }
 
+static void last_done(struct disk_request *r, int result)
+{
+	*(int *)r->owner = result;
+}
+
+int disk_flush_last(struct disk *d)
+{
+	int result = -EIO;
+	struct disk_request r = { .op = DISK_FLUSH,
+				  .done = last_done,
+				  .owner = &result };
+
+	d->lock = NULL;
+	d->idle = NULL;
+	submit(d, &r);
+	drain(d);
+	return result;
+}
+
 void disk_destroy(struct disk *d)
 {
 	struct disk_store *s = d ? store_of(d) : NULL;

@@ -33,6 +33,10 @@ struct disk *disk_raw_create(const struct disk_store_config *c, int fd,
 struct disk *disk_head_create(const struct disk_store_config *c,
 			      struct head *h);
 
+/* As the device has gone: what was written is made durable, however long that
+ * takes. 0 or -errno. */
+int disk_flush_last(struct disk *d);
+
 /* Nothing is on its way (drain). NULL does nothing. */
 void disk_destroy(struct disk *d);
 

@@ -19,6 +19,9 @@ teardown() {
 	if [ -n "$mounted" ]; then
 		until_true umount "$mounted" # the ring lets its files go a moment later
 	fi
+	if [ -n "$loop" ]; then
+		losetup --detach "$loop"
+	fi
 	if [ -n "$shm" ]; then
 		rm -r "$shm"
 	fi
@@ -116,6 +119,16 @@ head_of() {
 	[ "$(heads_of a | wc -l)" = 1 ]
 }
 
+@test "disk: what was never flushed is there after an orderly end, whatever ends it" {
+	needs_kvm
+	run -0 guest "disk 0 write 5 900 7" --name a --disk base
+	run -0 guest "disk 0 check 5 900 7" --name a --disk base
+	"$TINTYPE" run --detach --wait-ready --name b --memory 32M --disk base \
+		--cmdline 'run="disk 0 write 5 900 8; ready; spin"' > /dev/null
+	"$TINTYPE" stop --kill b
+	run -0 guest "disk 0 check 5 900 8" --name b --disk base
+}
+
 @test "disk: the same without io_uring" {
 	needs_kvm
 	export TINTYPE_NO_IO_URING=1
@@ -199,6 +212,29 @@ head_of() {
 	[[ $stderr == *"No space left"* ]]
 	cmp base before
 	"$TINTYPE" rm full
+}
+
+@test "disk: a block device is written through, but not while it is mounted" {
+	needs_kvm
+	needs_root
+	truncate -s 8M image
+	loop=$(losetup --find --show image 2> /dev/null) ||
+		skip "no loop device can be had here"
+	run -0 guest "disk 0 info; disk 0 write 9 900 7; disk 0 discard 100 32; disk 0 flush" \
+		--disk "$loop,direct"
+	[[ $output == *"16384 sectors"* ]]
+	run -0 guest "disk 0 check 9 91 7; disk 0 check 100 32 0" --disk "$loop,ro"
+	live_vm d --disk "$loop,direct"
+	refused 4 "" "$loop,direct"
+	"$TINTYPE" stop --kill d
+	mkfs.ext4 -q image
+	mkdir mnt
+	until_true mount "$loop" mnt 2> mount.log # the ring held it a moment ago
+	mounted=$PWD/mnt
+	run -4 guest "echo x" --disk "$loop,direct"
+	[[ $output == *"unmount it"* ]]
+	umount mnt
+	mounted=
 }
 
 # --- who else ---

@@ -65,7 +65,8 @@ static void attach(struct rig *r)
 
 	cr_assert_eq(loop_init(&r->loop), 0);
 	cr_assert_eq(disk_io_create(&r->io, &io), 0);
-	cr_assert_eq(disk_io_has_ring(r->io), r->way == DISK_IO_BEST);
+	cr_assert_eq(disk_io_has_ring(r->io),
+		     r->way == DISK_IO_BEST && !ring_refused);
 	c.io = r->io;
 	if (r->kind == RIG_RAW) {
 		r->disk = disk_raw_create(&c, r->base, r->bytes, false);
@@ -281,4 +282,27 @@ int __wrap_disk_io_start(struct disk_io *io, struct disk_io_op *op)
 	cr_assert_lt(nheld, HELD_MAX);
 	held[nheld++] = op;
 	return DISK_IO_PENDING;
+}
+
+/* ---- the kernel, bent ---- */
+
+int ring_refused, submit_refused;
+unsigned submits_refused;
+
+int __real_uring_create(struct uring **out, const struct uring_config *c);
+int __wrap_uring_create(struct uring **out, const struct uring_config *c);
+int __real_uring_submit(struct uring *u, bool wait);
+int __wrap_uring_submit(struct uring *u, bool wait);
+
+int __wrap_uring_create(struct uring **out, const struct uring_config *c)
+{
+	return ring_refused ? ring_refused : __real_uring_create(out, c);
+}
+
+int __wrap_uring_submit(struct uring *u, bool wait)
+{
+	if (!submits_refused)
+		return __real_uring_submit(u, wait);
+	submits_refused--;
+	return submit_refused;
 }

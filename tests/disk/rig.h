@@ -69,4 +69,9 @@ extern struct io_bend (*io_bend)(const struct disk_io_op *op);
 void io_release(int result);
 unsigned io_held(void);
 
+/* What the kernel says to a new ring, and to so many submissions; 0: as it
+ * does. */
+extern int ring_refused, submit_refused;
+extern unsigned submits_refused;
+
 #endif

@@ -478,3 +478,46 @@ Test(disk_store, requests_wait_in_order_when_all_jobs_are_taken)
 	}
 	rig_close(&r);
 }
+
+/* ---- the kernel refuses ---- */
+
+Test(disk_store, a_host_without_a_ring_is_served_all_the_same)
+{
+	static const int errors[] = { -ENOSYS, -EPERM, -ENOMEM };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+		ring_refused = errors[i];
+		rig_each(write_parts, DISK_BYTES);
+	}
+}
+
+static void short_of_memory(struct rig *r)
+{
+	submit_refused = -EAGAIN;
+	submits_refused = 5;
+	read_cold(r);
+	submit_refused = -EBUSY;
+	submits_refused = 5;
+	drain_all(r);
+	cr_assert_eq(submits_refused, r->way == DISK_IO_BEST ? 0 : 5);
+	submits_refused = 0;
+}
+
+Test(disk_store, requests_end_when_the_kernel_was_short_of_memory)
+{
+	rig_each(short_of_memory, DISK_BYTES);
+}
+
+Test(disk_store, flush_at_the_end_keeps_what_was_never_flushed)
+{
+	struct rig r;
+
+	rig_open(&r, RIG_HEAD, DISK_IO_BEST, DISK_BYTES);
+	memset(buf, 'z', 4096);
+	cr_assert_eq(ask(&r, DISK_WRITE, 512, 4096, buf), 0);
+	cr_assert_eq(disk_flush_last(r.disk), 0);
+	rig_reopen(&r);
+	cr_assert_eq(ask(&r, DISK_READ, 512, 4096, other), 0);
+	cr_assert_eq(memcmp(other, buf, 4096), 0);
+	rig_close(&r);
+}
