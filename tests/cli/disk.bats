@@ -325,6 +325,43 @@ flock_ofd() {
 	run -1 guest "disk 0 check 0 64 3" --name a --disk base
 }
 
+# start_and_kill NAME
+start_and_kill() {
+	"$TINTYPE" run --name "$1" --memory 32M --disk base \
+		--cmdline 'run="spin"' < /dev/null > /dev/null 2>&1 &
+	local pid=$!
+	sleep "0.00$((RANDOM % 10))"
+	kill -9 "$pid"
+	wait "$pid" || true
+}
+
+@test "disk: a start that is killed at any moment hinders no later one" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	for _ in {1..25}; do
+		start_and_kill a
+		start_and_kill new
+	done
+	run -0 guest "disk 0 check 0 64 3" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 1 ]
+	run -0 guest "disk 0 write 0 64 3; disk 0 flush" --name new --disk base
+	run -0 guest "disk 0 check 0 64 3" --name new --disk base
+	[ "$(heads_of new | wc -l)" = 1 ]
+}
+
+@test "disk: no room for a head is told before the guest runs" {
+	needs_kvm
+	needs_root
+	mkdir tiny
+	mount -t tmpfs -o size=48k,mode=700 tmpfs tiny 2> /dev/null ||
+		skip "no mount is allowed here"
+	mounted=$PWD/tiny
+	export TINTYPE_HOME=$mounted
+	run -8 guest "disk 0 info" --name a --disk base
+	[[ $output == "tintype: "*"No space left"* ]]
+	[ -z "$(heads_of a)" ]
+}
+
 @test "disk: a VM that runs without its disk keeps it" {
 	needs_kvm
 	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
