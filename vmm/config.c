@@ -588,6 +588,18 @@ static const struct key keys[] = {
 	{ .name = "vsock", .set = config_set_vsock, .print = print_vsock },
 };
 
+static int unknown_key(struct fail *why)
+{
+	char hint[sizeof(why->hint)] = "use ";
+	size_t at = strlen(hint);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
+		at += (size_t)snprintf(hint + at, sizeof(hint) - at, "%s%s",
+				       i ? ", " : "", keys[i].name);
+	assert(at < sizeof(hint));
+	return bad(why, hint, "unknown key");
+}
+
 static const struct key *find_key(const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
@@ -622,11 +634,7 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	const struct key *k = find_key(name);
 
 	if (!k)
-		return bad(why,
-			   "use name, kernel, initrd, cmdline, boot, memory, "
-			   "cpus, serial, share_console, on_reboot, rng, "
-			   "balloon, agent, disk, net, vsock",
-			   "unknown key");
+		return unknown_key(why);
 	if (k->set_flag && (!k->set || json_is_boolean(value))) {
 		if (!json_is_boolean(value))
 			return bad(why, "use true or false", "wrong type");
