@@ -580,6 +580,39 @@ def connect_seeds():
         yield name, line.encode()
 
 
+def ports_seeds():
+    """Sleep, events, a date set and read, ids, a clock that jumps."""
+    read, write_port, host, reset, clock = range(5)
+    debugexit, i8042, power, pvpanic, rtc, vmgenid = range(6)
+
+    def case(*steps):
+        return b"".join(struct.pack("<BBBBI", *s) for s in steps)
+
+    def index(register):
+        return (write_port, rtc, 0, 0, register)
+
+    date = [s for r in (0, 2, 4, 6, 7, 8, 9, 0x32, 10, 11, 12, 13)
+            for s in (index(r), (read, rtc, 1, 0, 0))]
+    setting = [index(11), (write_port, rtc, 1, 0, 0x86)]
+    for r, v in ((9, 99), (8, 2), (7, 29), (4, 23), (2, 59), (0, 58)):
+        setting += [index(r), (write_port, rtc, 1, 0, v)]
+    setting += [index(11), (write_port, rtc, 1, 0, 0x06)]
+    yield "exit", case((write_port, debugexit, 0, 0, 3),
+                       (write_port, debugexit, 0, 2, 0x1234))
+    yield "reboot", case((read, i8042, 0, 0, 0), (write_port, i8042, 0, 0, 254))
+    yield "power", case(*[(kind, power, at, size, 0xFFFF)
+                          for kind in (read, write_port) for at in range(16)
+                          for size in range(3)])
+    yield "button", case((host, 0, 0, 0, 0), (read, power, 0, 1, 0),
+                         (host, 1, 0, 0, 0), (reset, power, 0, 0, 0))
+    yield "panic", case((read, pvpanic, 0, 0, 0), (write_port, pvpanic, 0, 0, 1))
+    yield "date", case((clock, 0, 0, 0, 424242424), *date)
+    yield "set", case(*setting, *date, (clock, 0, 0, 0, 1 << 31), *date)
+    yield "jump", case(*[s for t in (0, (1 << 32) - 1, 5)
+                         for s in [(clock, 0, 0, 0, t)] + date])
+    yield "generation", case((host, 2, 7, 9, 0), (reset, vmgenid, 0, 0, 0))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
@@ -592,6 +625,7 @@ def main():
         "net": list(net_seeds()),
         "net_stream": list(net_seeds(True)),
         "patch": list(patches()),
+        "ports": list(ports_seeds()),
         "rng": list(ring_seeds()),
         "vsock": list(vsock_seeds()),
     }
