@@ -49,11 +49,14 @@ static int read_base(struct disk_root *r, const json_t *o)
 {
 	const char *path = json_string_value(json_object_get(o, "path"));
 	const char *format = json_string_value(json_object_get(o, "format"));
+	const json_t *mtime = json_object_get(o, "mtime_ns");
 
 	if (!path || !format || !get_number(o, "bytes", &r->bytes) ||
-	    !get_number(o, "mtime_ns", &r->mtime_ns) ||
+	    !json_is_integer(mtime) ||
 	    (strcmp(format, "raw") && strcmp(format, "qcow2")))
 		return -EBADMSG;
+	/* Only compared: before 1970 and after 2262 it looks negative. */
+	r->mtime_ns = (uint64_t)json_integer_value(mtime);
 	r->qcow2 = format[0] == 'q';
 	r->path = strdup(path);
 	return r->path ? 0 : -ENOMEM;

@@ -311,6 +311,18 @@ flock_ofd() {
 	run -0 guest "disk 0 info" --name a --disk base
 }
 
+@test "disk: a base of any time is known again" {
+	needs_kvm
+	for year in 1960 2300; do
+		touch -d "$year-02-03" base
+		guest "disk 0 write 0 64 3; disk 0 flush" --name "y$year" --disk base > /dev/null
+		run -0 guest "disk 0 check 0 64 3" --name "y$year" --disk base
+	done
+	touch base
+	run -4 guest "echo x" --name y1960 --disk base
+	[[ $output == *"was changed since"* ]]
+}
+
 @test "disk: what a start left half made is gone after the next" {
 	needs_kvm
 	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
