@@ -278,10 +278,8 @@ static int open_one(struct opening *o, const struct disk_config *c,
 		else if (r && (wants_head(c) || c->qcow2))
 			err = disk_root_compare(r, o->d, c, &s, o->why);
 	}
-	if (!err && !r && wants_head(c)) {
-		r = disk_roots_add(&o->roots, c, &s);
-		err = r ? 0 : failed(o, -ENOMEM, "open a disk");
-	}
+	if (!err && !r && wants_head(c))
+		err = disk_roots_add(&o->roots, c, &s, &r, o->why);
 	if (!err && c->qcow2)
 		err = use_import(o, r, &s);
 	f->base = s.fd;
@@ -339,6 +337,8 @@ static int import(struct opening *o, const struct disk_config *c,
 	struct disk_root *r;
 	int err = open_dir(o, "bases", &o->bases);
 
+	if (!err)
+		err = disk_roots_add(&o->roots, c, s, &r, o->why);
 	if (err)
 		return err;
 	snprintf(object, sizeof(object), "disk %s", c->path);
@@ -347,9 +347,6 @@ static int import(struct opening *o, const struct disk_config *c,
 	err = disk_import_qcow2(s->fd, o->bases, temp, object, o->why);
 	if (err)
 		return err;
-	r = disk_roots_add(&o->roots, c, s);
-	if (!r)
-		return failed(o, -ENOMEM, "import");
 	base_name(name, r);
 	if (renameat(o->bases, temp, o->bases, name))
 		return failed(o, -errno, "name an imported disk");

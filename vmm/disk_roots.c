@@ -49,6 +49,7 @@ static int read_base(struct disk_root *r, const json_t *o)
 {
 	const char *path = json_string_value(json_object_get(o, "path"));
 	const char *format = json_string_value(json_object_get(o, "format"));
+
 	const json_t *mtime = json_object_get(o, "mtime_ns");
 
 	if (!path || !format || !get_number(o, "bytes", &r->bytes) ||
@@ -130,24 +131,34 @@ int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
 
 /* ---- writing ---- */
 
+static int add_json(json_t *heads, json_t *bases, const struct disk_root *x)
+{
+	int err = 0;
+
+	if (x->uid[0])
+		err = json_object_set_new(heads, x->id, json_string(x->uid));
+	err |= json_object_set_new(
+	    bases, x->id,
+	    json_pack("{s:s, s:I, s:I, s:s}", "path", x->path, "bytes",
+		      (json_int_t)x->bytes, "mtime_ns", (json_int_t)x->mtime_ns,
+		      "format", x->qcow2 ? "qcow2" : "raw"));
+	return err;
+}
+
+/* NULL: no memory. Whole or not at all: a head without its base is lost. */
 static json_t *to_json(const struct disk_roots *r)
 {
-	json_t *heads = json_object(), *bases = json_object();
+	json_t *heads = json_object(), *bases = json_object(), *doc;
+	int err = 0;
 
-	for (unsigned i = 0; i < r->n; i++) {
-		const struct disk_root *x = &r->root[i];
-
-		if (x->uid[0])
-			json_object_set_new(heads, x->id, json_string(x->uid));
-		json_object_set_new(bases, x->id,
-				    json_pack("{s:s, s:I, s:I, s:s}", "path",
-					      x->path, "bytes",
-					      (json_int_t)x->bytes, "mtime_ns",
-					      (json_int_t)x->mtime_ns, "format",
-					      x->qcow2 ? "qcow2" : "raw"));
-	}
-	return json_pack("{s:i, s:[], s:o, s:{}, s:b, s:o}", "v", 1, "parents",
-			 "heads", heads, "next", "scratch", 0, "bases", bases);
+	for (unsigned i = 0; i < r->n; i++)
+		err |= add_json(heads, bases, &r->root[i]);
+	doc = json_pack("{s:i, s:[], s:o, s:{}, s:b, s:o}", "v", 1, "parents",
+			"heads", heads, "next", "scratch", 0, "bases", bases);
+	if (!err)
+		return doc;
+	json_decref(doc);
+	return NULL;
 }
 
 int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
@@ -190,28 +201,54 @@ struct disk_root *disk_roots_find(const struct disk_roots *r, const char *id)
 	return NULL;
 }
 
-struct disk_root *disk_roots_add(struct disk_roots *r,
-				 const struct disk_config *c,
-				 const struct disk_source *s)
+/* The base's path, as roots.json can hold it. */
+static int find_path(char **path, const struct disk_config *c, struct fail *why)
+{
+	char object[256];
+	json_t *probe;
+	int err;
+
+	*path = realpath(c->path, NULL);
+	err = *path ? 0 : -errno;
+	probe = *path ? json_string(*path) : NULL;
+	json_decref(probe);
+	if (probe)
+		return 0;
+	snprintf(object, sizeof(object), "disk %s", c->path);
+	if (err)
+		return fail_set(why, EXIT_FAILED, err, object, NULL, "%s",
+				strerror(-err));
+	cleanup_free(path);
+	*path = NULL;
+	return fail_set(why, EXIT_USAGE, -EINVAL, object,
+			"put it below directories with names in UTF-8",
+			"its whole path is not UTF-8");
+}
+
+int disk_roots_add(struct disk_roots *r, const struct disk_config *c,
+		   const struct disk_source *s, struct disk_root **out,
+		   struct fail *why)
 {
 	struct disk_root *all =
 	    reallocarray(r->root, r->n + 1, sizeof(*r->root));
 	struct disk_root *x;
+	int err;
 
 	if (!all)
-		return NULL;
+		return file_failed(c->id, -ENOMEM, "open", why);
 	r->root = all;
 	x = &all[r->n];
 	*x = (struct disk_root){ .bytes = s->bytes,
 				 .mtime_ns = s->mtime_ns,
 				 .qcow2 = c->qcow2 };
 	memcpy(x->id, c->id, sizeof(x->id));
-	x->path = realpath(c->path, NULL);
-	if (!x->path)
-		return NULL;
+	err = find_path(&x->path, c, why);
+	if (err)
+		return err;
 	r->n++;
 	r->dirty = true;
-	return x;
+	*out = x;
+	return 0;
 }
 
 int disk_root_compare(const struct disk_root *r, const struct vm_dir *d,

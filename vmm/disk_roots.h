@@ -18,8 +18,8 @@ struct disk_root {
 	char id[CONFIG_DISK_ID_MAX + 1];
 	char uid[DISK_UID_TEXT]; /* its head's; "": none */
 	/* The base as it was then. */
-	char *path; /* absolute */
-	uint64_t bytes, mtime_ns;
+	char *path;		  /* absolute */
+	uint64_t bytes, mtime_ns; /* disk_source.h's */
 	bool qcow2;
 };
 
@@ -39,10 +39,10 @@ int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
 void disk_roots_free(struct disk_roots *r);
 
 struct disk_root *disk_roots_find(const struct disk_roots *r, const char *id);
-/* A new one of that base. NULL: no memory. */
-struct disk_root *disk_roots_add(struct disk_roots *r,
-				 const struct disk_config *c,
-				 const struct disk_source *s);
+/* A new one of that base. EXIT_USAGE when its path cannot be kept. */
+int disk_roots_add(struct disk_roots *r, const struct disk_config *c,
+		   const struct disk_source *s, struct disk_root **out,
+		   struct fail *why);
 /* Whether it is the base that the disk began with. EXIT_CONFLICT. */
 int disk_root_compare(const struct disk_root *r, const struct vm_dir *d,
 		      const struct disk_config *c, const struct disk_source *s,

@@ -323,6 +323,19 @@ flock_ofd() {
 	[[ $output == *"was changed since"* ]]
 }
 
+@test "disk: a base whose whole path cannot be kept is refused before it has changes" {
+	needs_kvm
+	mkdir $'\xff'
+	cp base $'\xff/base'
+	cd $'\xff'
+	run -2 guest "disk 0 write 0 64 3" --name a --disk base
+	[[ $output == *"not UTF-8"* ]]
+	run -0 guest "disk 0 info" --disk base,ro
+	cd ..
+	run -0 guest "disk 0 info" --name a --disk base
+	[ "$(heads_of a | wc -l)" = 1 ]
+}
+
 @test "disk: what a start left half made is gone after the next" {
 	needs_kvm
 	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
