@@ -540,10 +540,13 @@ int home_each(int vms, int (*fn)(void *ctx, struct vm_dir *d), void *ctx)
 
 /* ---- files ---- */
 
+/* No file of a VM is longer. */
+#define JSON_MAX_BYTES (2 * CONFIG_MAX_BYTES)
+
 json_t *vm_dir_read_json(const struct vm_dir *d, const char *file)
 {
 	_cleanup_close_ int fd = vm_dir_open(d, file, O_RDONLY);
-	char text[CONFIG_MAX_BYTES * 2];
+	char text[JSON_MAX_BYTES];
 	ssize_t n;
 
 	if (fd < 0)
@@ -565,6 +568,9 @@ int vm_dir_write_json(const struct vm_dir *d, const char *file,
 		return -ENOMEM;
 	len = strlen(text);
 	text[len++] = '\n'; /* a line; the NUL is not written */
+	/* Nobody could read it. */
+	if (len > JSON_MAX_BYTES)
+		return -EFBIG;
 	fd = vm_dir_open(d, file, O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;

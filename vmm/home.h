@@ -94,6 +94,7 @@ int vm_dir_open(const struct vm_dir *d, const char *file, int flags);
 
 /* A small JSON file of the VM; NULL when it is missing or none. */
 json_t *vm_dir_read_json(const struct vm_dir *d, const char *file);
+/* -EFBIG, with nothing written, where it could not be read again. */
 int vm_dir_write_json(const struct vm_dir *d, const char *file,
 		      const json_t *doc);
 

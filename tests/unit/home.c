@@ -421,6 +421,25 @@ Test(home, write_json_when_read_again_is_the_same)
 	vm_dir_close(&d);
 }
 
+Test(home, write_json_when_too_long_to_be_read_is_refused_and_the_old_stays)
+{
+	static char text[2 * CONFIG_MAX_BYTES];
+	struct vm_dir d;
+	json_t *old = json_pack("{s:i}", "code", 7), *doc, *again;
+
+	memset(text, 'x', sizeof(text) - 1);
+	doc = json_pack("{s:s}", "long", text);
+	cr_assert_eq(home_claim(vms, "web", true, &d, &why), 0);
+	cr_assert_eq(vm_dir_write_json(&d, "config.json", old), 0);
+	cr_assert_eq(vm_dir_write_json(&d, "config.json", doc), -EFBIG);
+	again = vm_dir_read_json(&d, "config.json");
+	cr_assert(json_equal(old, again));
+	json_decref(old);
+	json_decref(doc);
+	json_decref(again);
+	vm_dir_close(&d);
+}
+
 /* A path far beyond what a socket's address holds. */
 static int deep_dir(char *path, size_t len)
 {
