@@ -258,6 +258,10 @@ static int use_import(struct opening *o, const struct disk_root *r,
 	s->fd = open_own(o, o->bases, name, O_RDONLY);
 	if (s->fd < 0)
 		return failed(o, s->fd, "open an imported disk");
+	/* A VM that does not stay takes it along, however it ends: its
+	 * directory may lie there for long before it is swept. */
+	if (!o->durable && unlinkat(o->bases, name, 0))
+		return failed(o, -errno, "unname an imported disk");
 	err = file_bytes(s->fd, &s->bytes);
 	return err ? failed(o, err, "look at an imported disk")
 		   : disk_bytes_judge(s->bytes, o->d->name, o->why);

@@ -40,7 +40,7 @@ int disk_import_all(const struct vm_config *c, const struct vm_dir *d,
 
 /* `files` has room for CONFIG_MAX_DISKS, each DISK_FILES_NONE; after a failure
  * some are open. `durable`: the VM stays when it has ended, and so do its
- * heads. */
+ * heads; else what was imported for it is unlinked as it is opened. */
 int disk_open_all(const struct vm_config *c, const struct vm_dir *d,
 		  bool durable, struct disk_files *files, struct fail *why);
 

@@ -458,6 +458,16 @@ start_and_kill() {
 	[[ $output != *"2048 sectors"* ]]
 }
 
+@test "disk: what an unnamed VM imported goes with it" {
+	needs_kvm
+	command -v qemu-img > /dev/null || skip "qemu-img is not installed"
+	qemu-img convert -f raw -O qcow2 base q.qcow2
+	run -0 guest "disk 0 info; disk 0 write 0 64 3; disk 1 info" \
+		--disk q.qcow2,format=qcow2 --disk q.qcow2,format=qcow2,ro
+	[[ $output == *"'disk1', 2051 sectors"* ]]
+	[ -z "$(find "$TINTYPE_HOME"/vms/auto-*/bases -type f -size +0)" ]
+}
+
 @test "disk: qcow2 that refers to other files is refused, and none is read" {
 	needs_kvm
 	command -v qemu-img > /dev/null || skip "qemu-img is not installed"
