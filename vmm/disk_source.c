@@ -244,6 +244,19 @@ static int claim_device(struct disk_source *s, const struct disk_config *c,
 	return s->fd < 0 ? open_failed(s->fd, c, why) : 0;
 }
 
+/* Until the lock was ours, another could write to it. */
+static int locked(struct disk_source *s, const struct disk_config *c,
+		  struct fail *why)
+{
+	struct stat st;
+	int err = fstat(s->lock, &st) < 0 ? open_failed(-errno, c, why)
+					  : look(s, c, &st, why);
+
+	if (!err && s->device && c->direct)
+		err = claim_device(s, c, why);
+	return err;
+}
+
 int disk_source_lock(struct disk_source *s, const struct disk_config *c,
 		     const char *self, struct fail *why)
 {
@@ -253,7 +266,7 @@ int disk_source_lock(struct disk_source *s, const struct disk_config *c,
 	char object[256];
 
 	if (fcntl(s->lock, F_OFD_SETLK, &l) == 0)
-		return s->device && c->direct ? claim_device(s, c, why) : 0;
+		return locked(s, c, why);
 	if (errno == EAGAIN || errno == EACCES)
 		return lock_conflict(s, c, self, why);
 	object_of(object, c);

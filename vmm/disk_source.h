@@ -32,8 +32,9 @@ int disk_source_open(struct disk_source *s, const struct disk_config *c,
 
 void disk_source_close(struct disk_source *s);
 
-/* For the VM `self`; claims a device that is written to. EXIT_CONFLICT with who
- * has it, where that can be known. */
+/* For the VM `self`; claims a device that is written to. What `s` says of the
+ * file is of this moment then. EXIT_CONFLICT with who has it, where that can be
+ * known. */
 int disk_source_lock(struct disk_source *s, const struct disk_config *c,
 		     const char *self, struct fail *why);
 
