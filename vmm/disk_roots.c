@@ -161,6 +161,23 @@ static json_t *to_json(const struct disk_roots *r)
 	return NULL;
 }
 
+/* The VM's own name and that of the directory of all VMs may be new as well.
+ * Before roots.json has its name: else a start that is killed in between would
+ * leave it to one that has nothing to write. */
+static int sync_above(const struct vm_dir *d)
+{
+	static const char *const above[] = { "..", "../.." };
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(above) && !err; i++) {
+		_cleanup_close_ int fd =
+		    openat(d->fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		err = fd < 0 || fsync(fd) ? -errno : 0;
+	}
+	return err;
+}
+
 int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
 		     struct fail *why)
 {
@@ -171,7 +188,7 @@ int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
 	json_decref(doc);
 	if (!err && durable) {
 		fd = vm_dir_open(d, temp, O_RDONLY);
-		err = fd < 0 ? fd : fsync(fd) ? -errno : 0;
+		err = fd < 0 ? fd : fsync(fd) ? -errno : sync_above(d);
 	}
 	if (!err && renameat(d->fd, temp, d->fd, name))
 		err = -errno;

@@ -33,7 +33,8 @@ struct disk_roots {
  * failure. EXIT_INTEGRITY; EXIT_INCOMPATIBLE when it is a newer version's. */
 int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
 		    struct fail *why);
-/* By another file that takes its place; `durable`: synced, with its name. */
+/* By another file that takes its place; `durable`: synced, with all names on
+ * the way to it from the home. */
 int disk_roots_write(struct disk_roots *r, const struct vm_dir *d, bool durable,
 		     struct fail *why);
 void disk_roots_free(struct disk_roots *r);

@@ -336,6 +336,16 @@ flock_ofd() {
 	[ "$(heads_of a | wc -l)" = 1 ]
 }
 
+@test "disk: each name on the way to a head is synced before the guest writes" {
+	needs_kvm
+	command -v strace > /dev/null || skip "strace is not installed"
+	run -0 strace -f -y -e trace=fsync -o trace "$TINTYPE" run --name a \
+		--memory 32M --cmdline "run=poweroff" --disk base < /dev/null
+	for dir in "" /vms /vms/a /vms/a/heads; do
+		grep -q "fsync([0-9]*<$TINTYPE_HOME$dir>) *= 0" trace
+	done
+}
+
 @test "disk: what a start left half made is gone after the next" {
 	needs_kvm
 	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
