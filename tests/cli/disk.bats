@@ -488,13 +488,41 @@ start_and_kill() {
 	qemu-img create -q -f qcow2 -o data_file=data.raw,data_file_raw=on data.qcow2 1M
 	run -10 guest "echo x" --disk data.qcow2,format=qcow2
 	[[ $output == *"data in another file"* ]]
-	run -1 guest "echo x" --name n --disk base,format=qcow2
-	[[ $output == *"qemu-img could not read it"* ]]
+	qemu-img convert -f raw -O qcow2 base crypt.qcow2 \
+		--object secret,id=s,data=12345678 -o encrypt.format=luks,encrypt.key-secret=s
+	run -10 guest "echo x" --disk crypt.qcow2,format=qcow2
+	[[ $output == *"is encrypted"* ]]
+}
+
+@test "disk: qcow2 is judged before qemu-img sees it, and what that refuses leaves nothing" {
+	needs_kvm
+	mkdir bin
+	printf '#!/bin/sh\necho seen >> "%s/seen"\nexit 1\n' "$PWD" > bin/qemu-img
+	chmod +x bin/qemu-img
+	PATH=$PWD/bin:$PATH
+	truncate -s 64K q # version 3, backing file at 0x68, of one cluster
+	printf 'QFI\xfb\0\0\0\3\0\0\0\0\0\0\0\x68\0\0\0\4\0\0\0\x10\0\0\0\0\0\x10\0\0' |
+		dd of=q conv=notrunc status=none
+	run -10 guest "echo x" --disk q,format=qcow2
+	[[ $output == *"has a backing file"* ]]
+	printf '\0' | dd of=q bs=1 seek=15 conv=notrunc status=none
+	printf '\4' | dd of=q bs=1 seek=79 conv=notrunc status=none
+	run -10 guest "echo x" --disk q,format=qcow2
+	[[ $output == *"data in another file"* ]]
+	refused 2 "is no qcow2 file" base,format=qcow2
+	[ ! -e seen ]
+	printf '\0' | dd of=q bs=1 seek=79 conv=notrunc status=none
+	run -1 guest "echo x" --name n --disk q,format=qcow2
+	[[ $output == *"qemu-img could not convert it"* ]]
+	[ -e seen ]
 	[ -z "$(ls "$TINTYPE_HOME/vms/n/bases")" ]
 }
 
 @test "disk: without qemu-img qcow2 says what is missing" {
 	needs_kvm
-	run -1 env PATH=/nowhere "$TINTYPE" run --disk base,format=qcow2
+	truncate -s 64K q
+	printf 'QFI\xfb\0\0\0\2%16s\0\0\0\0\0\x10\0\0' "" | tr ' ' '\0' |
+		dd of=q conv=notrunc status=none
+	run -1 env PATH=/nowhere "$TINTYPE" run --disk q,format=qcow2
 	[[ $output == *"needs qemu-img"*"qemu-utils"* ]]
 }
