@@ -32,10 +32,10 @@ struct net_port;
 struct net_port_ops {
 	/*
 	 * Sends the frame of `bytes` in iov[1..n-1]; iov[0] is the port's to
-	 * use. 0, also when it is kept to be sent; -EAGAIN: not taken, come
-	 * again when the fd is writable; -EINVAL: the host refuses this header;
-	 * -ENOLINK: the other side is gone for good; else -errno, and this
-	 * frame is lost.
+	 * use. 0; 1: taken, but a part is kept, flush it when the fd is
+	 * writable; -EAGAIN: not taken, come again when the fd is writable;
+	 * -EINVAL: the host refuses this header; -ENOLINK: the other side is
+	 * gone for good; else -errno, and this frame is lost.
 	 */
 	int (*send)(struct net_port *p, const struct net_header *h,
 		    struct iovec *iov, unsigned n, size_t bytes);

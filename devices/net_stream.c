@@ -93,9 +93,10 @@ static int stream_send(struct net_port *p, const struct net_header *h,
 	done = pwritev2(p->fd, iov, (int)n, -1, 0);
 	if (done < 0)
 		return judge(errno);
-	if ((size_t)done < bytes + LENGTH_BYTES)
-		keep(s, iov, n, (size_t)done);
-	return 0;
+	if ((size_t)done == bytes + LENGTH_BYTES)
+		return 0;
+	keep(s, iov, n, (size_t)done);
+	return 1;
 }
 
 /* ---- in ---- */

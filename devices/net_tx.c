@@ -120,7 +120,7 @@ static void account(struct net *n, int r, size_t bytes)
 {
 	struct net_way *w = &n->way[NET_TX];
 
-	if (r == 0) {
+	if (r >= 0) {
 		w->frames++;
 		w->bytes += bytes;
 		net_passed(w, bytes);
@@ -135,8 +135,8 @@ static void account(struct net *n, int r, size_t bytes)
 	}
 }
 
-/* What becomes of one chain: 0 sent, -EAGAIN not yet, -EPROTO broken, else it
- * is lost. */
+/* What becomes of one chain: 0 sent, 1 sent and kept in part, -EAGAIN not yet,
+ * -EPROTO broken, else it is lost. */
 static int send(struct net *n, struct virtq_chain *c, int64_t *bytes)
 {
 	struct net_tx *t = &n->tx;
@@ -176,9 +176,9 @@ static size_t send_next(struct net *n)
 	r = send(n, &c, &bytes);
 	if (r == -EPROTO)
 		return 0;
+	n->tx.stalled = r == -EAGAIN || r == 1;
 	if (r == -EAGAIN) {
 		virtq_unpop(queue(n), 1);
-		n->tx.stalled = true;
 		return 0;
 	}
 	if (r == -ENOLINK)

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "nettest.h"
 #include "util.h"
@@ -124,6 +125,25 @@ Test(net_stream, stream_frame_that_is_taken_in_part_goes_on)
 	expect_streamed(60000);
 	expect_streamed(500);
 	cr_assert_eq(used_count(NET_TX), 2);
+}
+
+/* The last that the driver has to say for now: no other pushes it on. */
+Test(net_stream, stream_last_frame_that_is_taken_in_part_goes_on, .timeout = 10)
+{
+	with_stream();
+	small_buffer();
+	start_driver(0);
+	fill_frame(60000, 1);
+	send_frame(60000);
+	cr_assert_eq(used_count(NET_TX), 1);
+	virtio_quiesce(&vdev->dev);
+	loop_steps(2);
+	virtio_resume(&vdev->dev);
+	expect_streamed(60000);
+	loop_steps(2);
+	cr_assert_not(net->source.events & EPOLLOUT);
+	send_frame(500);
+	expect_streamed(500);
 }
 
 Test(net_stream, stream_frames_when_there_is_no_buffer_wait)
