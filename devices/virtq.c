@@ -148,6 +148,7 @@ static int enter_table(struct virtq_chain *c, const struct vring_desc *x)
 	c->entries = x->len / sizeof(struct vring_desc);
 	c->next = 0;
 	c->indirect = true;
+	c->steps_left++; /* it is no buffer, and there is only one */
 	return 0;
 }
 

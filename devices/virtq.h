@@ -73,8 +73,9 @@ void virtq_unpop(struct virtq *q, unsigned n);
 
 /*
  * The next buffer: 1, 0 at the end, or -EPROTO: the chain is broken, and ended
- * for good. At most as many steps as the queue has entries, one level of
- * indirection; what the device reads comes before what it writes.
+ * for good. At most as many buffers as the queue has entries, whether in it or
+ * in a table, one level of indirection; what the device reads comes before what
+ * it writes.
  */
 int virtq_next(struct virtq_chain *c, struct virtq_desc *d);
 

@@ -525,6 +525,21 @@ Test(virtio, indirect_table_of_odd_size_or_outside_ram_is_broken)
 	offer_and_expect_broken(0);
 }
 
+/* As Linux makes it of the largest request that a disk allows. */
+Test(virtio, chain_in_a_table_as_long_as_the_queue_is_followed)
+{
+	start(VIRTIO_F_INDIRECT_DESC);
+	for (unsigned i = 0; i < SIZE; i++)
+		put_desc(DATA, i, DATA, 1, i < SIZE - 1 ? VRING_DESC_NEXT : 0,
+			 (uint16_t)(i + 1));
+	put_desc(DESC, 0, DATA, 16 * SIZE, VRING_DESC_INDIRECT, 0);
+	offer(0);
+	kick();
+	cr_assert_not(broken());
+	cr_assert_eq(used_count(), 1);
+	cr_assert_eq(last_read, SIZE);
+}
+
 Test(virtio, chain_in_a_table_longer_than_the_queue_is_broken)
 {
 	start(VIRTIO_F_INDIRECT_DESC);
