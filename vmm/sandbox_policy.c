@@ -7,11 +7,12 @@
  * one call are alternatives; two conditions in a row must both hold. An ioctl
  * request is compared with all 64 bits of the register.
  *
- * What is deliberately missing: every way to a new fd but accept4 (open,
- * socket, memfd_create, dup, recvmsg with its SCM_RIGHTS), send (pwritev2 does,
- * as the process ignores SIGPIPE), a new process or thread, executable memory
- * (mprotect, mmap with PROT_EXEC), a signal to anybody else, sigaction, prctl,
- * ptrace, a new io_uring, bpf, and TIOCSTI.
+ * What is deliberately missing: every way to a new fd (open, memfd_create, dup;
+ * the VM's I/O thread has accept4, and recvmsg for what the vsock's broker
+ * hands in, the broker has socket, pipe2 and accept4), send in the VM's process
+ * (pwritev2 does, as it ignores SIGPIPE), a new process or thread, executable
+ * memory (mprotect, mmap with PROT_EXEC), a signal to anybody else, sigaction,
+ * prctl, ptrace, a new io_uring, bpf, and TIOCSTI.
  *
  * The abort path is in for every thread, so that an assertion that fails
  * ends with its message and SIGABRT, with the terminal restored, and not with
@@ -84,9 +85,9 @@ const struct sandbox_rule sandbox_policy[] = {
 	WHEN1(SANDBOX_IO, fallocate, 2, ANY & ~(uint64_t)ALLOCATE_MODES, 0, 0,
 	      "discard, where there is no ring"),
 
+	/* Sockets and networks. */
 	WHEN1(SANDBOX_IO, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
 	      "a connection from the vsock's broker"),
-	/* Networks. */
 	IOCTL(SANDBOX_IO, TUNSETOFFLOAD,
 	      "the frames that the guest's driver says it takes"),
 
