@@ -291,9 +291,10 @@ static int replace(struct head *h, uint64_t block, struct block now)
 		return -ENOMEM;
 	if (old.state != BLOCK_FRESH)
 		numbers_add(&h->pending, block);
-	/* A write that is on its way may be to this slot. None is when the next
-	 * flush begins. */
-	if (old.kind == BLOCK_PAGE && old.state == BLOCK_FRESH && !h->writing)
+	/* A write that is on its way may be to this slot: to a block that is
+	 * zeroed there is none, and else none is when the next flush begins. */
+	if (old.kind == BLOCK_PAGE && old.state == BLOCK_FRESH &&
+	    (now.kind == BLOCK_ZERO || !h->writing))
 		slots_give(h, old.at, 1);
 	else if (old.kind == BLOCK_PAGE)
 		numbers_add(&h->leaving, old.at);

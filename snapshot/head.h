@@ -74,7 +74,7 @@ int head_read(struct head *h, uint64_t offset, void *buf, size_t len,
 int head_write(struct head *h, uint64_t offset, const void *buf, size_t len,
 	       struct fail *why);
 /* For write-zeroes and discard alike: it reads as zero then. No write to that
- * range is on its way. */
+ * range is on its way: it could hit the block that gets the slot next. */
 int head_zero(struct head *h, uint64_t offset, uint64_t len, struct fail *why);
 
 /* Everything written so far is durable when it returns 0. After a sync that

@@ -367,3 +367,23 @@ Test(head, write_begin_when_a_write_to_a_left_slot_is_in_flight_takes_another)
 	cr_assert_eq(head_write_end(h, &other, true, &why), 0);
 	head_close(h);
 }
+
+/* A guest that never flushes, while some write is always on its way. */
+Test(head, file_when_blocks_are_written_and_zeroed_for_ever_stays_small)
+{
+	int fd = make_head(MIB(8));
+	struct head *h = open_head(fd, NULL);
+	struct head_counts c;
+	struct head_write w;
+
+	cr_assert_eq(head_write_begin(h, 9, 1, &w, &why), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		put_tag(h, i % 4, i);
+		cr_assert_eq(head_zero(h, i % 4 * PAGE_BYTES, PAGE_BYTES, &why),
+			     0);
+	}
+	cr_assert_eq(head_write_end(h, &w, true, &why), 0);
+	head_count(h, &c);
+	cr_assert_leq(c.file_pages, 16);
+	head_close(h);
+}
