@@ -305,15 +305,15 @@ static const struct device_counter blk_counters[] = {
 	DEVICE_COUNTER(struct blk, "writes", counters.writes),
 	DEVICE_COUNTER(struct blk, "flushes", counters.flushes),
 	DEVICE_COUNTER(struct blk, "discards", counters.discards),
-	DEVICE_COUNTER(struct blk, "read-bytes", counters.read_bytes),
-	DEVICE_COUNTER(struct blk, "written-bytes", counters.written_bytes),
+	DEVICE_COUNTER(struct blk, "read_bytes", counters.read_bytes),
+	DEVICE_COUNTER(struct blk, "written_bytes", counters.written_bytes),
 	DEVICE_COUNTER(struct blk, "errors", counters.errors),
 	DEVICE_COUNTER(struct blk, "invalid", counters.invalid),
 	DEVICE_COUNTER(struct blk, "throttled", counters.throttled),
 	DEVICE_COUNTER(struct blk, "polled", counters.polled),
-	DEVICE_COUNTER(struct blk, "in-flight", counters.in_flight),
-	DEVICE_COUNTER(struct blk, "latency-sum-ns", counters.latency_sum_ns),
-	DEVICE_COUNTER(struct blk, "latency-max-ns", counters.latency_max_ns),
+	DEVICE_COUNTER(struct blk, "in_flight", counters.in_flight),
+	DEVICE_COUNTER(struct blk, "latency_sum_ns", counters.latency_sum_ns),
+	DEVICE_COUNTER(struct blk, "latency_max_ns", counters.latency_max_ns),
 };
 
 static const struct device_ops blk_ops = {

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 
+#include "config.h"
 #include "util.h"
 
 static int bad_target(const char *name, const char *reason, struct fail *why)
 {
 	return fail_set(why, EXIT_USAGE, -EINVAL, name,
-			"give what the guest shall keep, up to its --memory",
+			"give what the guest shall keep, from 2M up to its "
+			"--memory",
 			"target: %s", reason);
 }
 
@@ -24,6 +26,8 @@ static int read_target(const json_t *args, const char *name, uint64_t memory,
 		return 0;
 	if (!json_is_integer(v) || n <= 0)
 		return bad_target(name, "not a size", why);
+	if ((uint64_t)n < CONFIG_MIN_MEMORY)
+		return bad_target(name, "too small", why);
 	if ((uint64_t)n > memory)
 		return bad_target(name, "more than the VM has", why);
 	*target = (uint64_t)n;

@@ -83,12 +83,31 @@ static bool is_empty(const json_t *v)
 	       (json_is_array(v) && !json_array_size(v));
 }
 
+static void print_tree(const json_t *doc, int depth);
+
+static void print_items(const char *key, const json_t *list, int depth)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		printf("%*s-", depth * 2, "");
+		if (json_is_object(item)) {
+			printf("\n");
+			print_tree(item, depth + 1);
+		} else {
+			printf(" ");
+			print_value(key, item);
+		}
+	}
+}
+
 /* "name: value" rows; what is inside is indented below its name. */
 static void print_tree(const json_t *doc, int depth)
 {
 	const char *key;
 	json_t *value;
-	size_t i;
 
 	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
 	{
@@ -103,14 +122,8 @@ static void print_tree(const json_t *doc, int depth)
 			printf(" ");
 			print_value(key, value);
 		} else {
-			json_t *item;
-
 			printf("\n");
-			json_array_foreach(value, i, item)
-			{
-				printf("%*s-\n", (depth + 1) * 2, "");
-				print_tree(item, depth + 2);
-			}
+			print_items(key, value, depth + 1);
 		}
 	}
 }

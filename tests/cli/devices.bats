@@ -38,6 +38,16 @@ balloon_is() {
 	[ "$(of web "dev['balloon0']['counters']['inflated_pages']")" = 0 ]
 	run -0 "$TINTYPE" inspect web
 	[[ $output == *"bytes: 640"* ]]
+	# As jq and shells take it without quotes.
+	truncate -s 1M "$BATS_TEST_TMPDIR/disk"
+	live_vm all --disk "$BATS_TEST_TMPDIR/disk" --net none --vsock --agent
+	[ "$(of all "[n for x in d['devices'] for n in x['counters']
+		if not n.replace('_', 'a').isalpha()]")" = "[]" ]
+	run -0 "$TINTYPE" inspect all
+	[[ $output == *"
+  disk:
+    - $BATS_TEST_TMPDIR/disk,id=disk0
+"* ]]
 }
 
 # ---- balloon ----
@@ -90,6 +100,9 @@ target: 20M
 	live_vm web --balloon
 	run -2 "$TINTYPE" balloon web --target 33M
 	[[ $output == *"more than the VM has"* ]]
+	# A number without its unit is not to starve the guest.
+	run -2 "$TINTYPE" balloon web --target 20
+	[[ $output == *"too small"*"2M"* ]]
 	for size in 0 x -1 1.5G 99999999999999999999; do
 		run -2 "$TINTYPE" balloon web --target="$size"
 	done
