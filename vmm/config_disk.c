@@ -140,10 +140,17 @@ static int check_together(struct vm_config *c, struct disk_config *d,
 	if (d->direct && d->qcow2)
 		return bad(why, "leave out direct, or convert the file first",
 			   "a qcow2 file is imported, never written");
-	for (unsigned i = 0; i < c->ndisks; i++)
-		if (!strcmp(c->disk[i].id, d->id))
+	for (unsigned i = 0; i < c->ndisks; i++) {
+		const struct disk_config *other = &c->disk[i];
+
+		if (!strcmp(other->id, d->id))
 			return bad(why, "give each disk an id= of its own",
 				   "another disk has that id");
+		if ((other->direct || d->direct) &&
+		    !strcmp(other->path, d->path))
+			return bad(why, "leave out 'direct', or one of the two",
+				   "the file is given twice, and written to");
+	}
 	return 0;
 }
 

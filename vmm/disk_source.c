@@ -20,6 +20,12 @@ static void object_of(char object[256], const struct disk_config *c)
 	snprintf(object, 256, "disk %s", c->path);
 }
 
+/* As other programs have it. */
+static bool is_key(const char *path)
+{
+	return !strncmp(path, "path=", 5) || !strncmp(path, "file=", 5);
+}
+
 static int open_failed(int err, const struct disk_config *c, struct fail *why)
 {
 	enum exit_code code = EXIT_FAILED;
@@ -31,7 +37,9 @@ static int open_failed(int err, const struct disk_config *c, struct fail *why)
 	case ENOENT:
 	case ENOTDIR:
 		code = EXIT_NOT_FOUND;
-		hint = "make one, e.g. by 'truncate -s 1G FILE'";
+		hint = is_key(c->path) ? "give the path alone, first"
+				       : "make one, e.g. by 'truncate -s 1G "
+					 "FILE'";
 		break;
 	case EACCES:
 	case EPERM:
@@ -66,7 +74,9 @@ int disk_bytes_judge(uint64_t bytes, const char *object, struct fail *why)
 				"is empty");
 	if (bytes % 512)
 		return fail_set(why, EXIT_USAGE, -EINVAL, object,
-				"enlarge it, e.g. by 'truncate -s %512 FILE'",
+				"enlarge it by 'truncate -s %512 FILE' if it "
+				"is raw; qcow2 wants ',format=qcow2', an image "
+				"'tintype image export'",
 				"%llu bytes are no whole sectors of 512",
 				(unsigned long long)bytes);
 	if (bytes > HEAD_MAX_BYTES)
