@@ -334,6 +334,14 @@ static void set_agent_flag(struct vm_config *c, bool on)
 	c->agent_path = NULL;
 }
 
+static void set_vsock_flag(struct vm_config *c, bool on)
+{
+	c->vsock = on;
+	c->vsock_cid = CONFIG_DEFAULT_CID;
+	free(c->vsock_path);
+	c->vsock_path = NULL;
+}
+
 static void set_rng_flag(struct vm_config *c, bool on)
 {
 	c->rng = on;
@@ -365,10 +373,7 @@ int config_set_vsock(struct vm_config *c, const char *value, struct fail *why)
 	if (!copy)
 		return fail_set(why, EXIT_FAILED, -ENOMEM, "", NULL,
 				"out of memory");
-	c->vsock = true;
-	c->vsock_cid = CONFIG_DEFAULT_CID;
-	free(c->vsock_path);
-	c->vsock_path = NULL;
+	set_vsock_flag(c, true);
 	while (*copy && !err && (part = config_next_part(&rest)))
 		err = set_vsock_part(c, part, why);
 	return err;
@@ -585,7 +590,10 @@ static const struct key keys[] = {
 	  .list = true,
 	  .set = config_add_disk,
 	  .print = config_print_disks },
-	{ .name = "vsock", .set = config_set_vsock, .print = print_vsock },
+	{ .name = "vsock",
+	  .set = config_set_vsock,
+	  .print = print_vsock,
+	  .set_flag = set_vsock_flag },
 };
 
 static int unknown_key(struct fail *why)
@@ -622,8 +630,11 @@ static int set_list(struct vm_config *c, const struct key *k,
 		if (!json_is_string(element))
 			return bad(why, "use strings in it", "wrong type");
 		err = k->set(c, json_string_value(element), why);
-		if (err)
+		if (err) {
+			fail_about(why, "%s: %s", k->name,
+				   json_string_value(element));
 			break;
+		}
 	}
 	return err;
 }
@@ -646,7 +657,10 @@ static int set_key(struct vm_config *c, const char *name, const json_t *value,
 	if (json_is_string(value))
 		return k->set(c, json_string_value(value), why);
 	if (!k->set_number)
-		return bad(why, "use a string", "wrong type");
+		return bad(why,
+			   k->set_flag ? "use true, false or a string"
+				       : "use a string",
+			   "wrong type");
 	if (!json_is_integer(value))
 		return bad(why, "use an integer or a string", "wrong type");
 	if (json_integer_value(value) < 0)
@@ -669,10 +683,15 @@ int config_from_json(struct vm_config *c, const json_t *doc, struct fail *why)
 	/* jansson's iterators want a pointer to non-const; nothing changes. */
 	json_object_foreach((json_t *)(uintptr_t)doc, name, value)
 	{
-		int err = set_key(c, name, value, why);
+		char object[sizeof(why->object)];
+		int err;
 
+		why->object[0] = '\0';
+		err = set_key(c, name, value, why);
 		if (err) {
-			fail_about(why, "config: %s", name);
+			/* Of a list, the item is named already. */
+			memcpy(object, why->object, sizeof(object));
+			fail_about(why, "config: %s", *object ? object : name);
 			return err;
 		}
 	}

@@ -100,7 +100,8 @@ static int set_mac(struct vm_net *n, const char *value, struct fail *why)
 		return bad(why, "use e.g. mac=52:54:00:12:34:56", "not a MAC");
 	n->has_mac = true;
 	if (n->mac[0] & 1 || mem_is_zero(n->mac, CONFIG_MAC_BYTES))
-		return bad(why, "use one whose first byte is even",
+		return bad(why,
+			   "use one whose first byte is even, and not all zero",
 			   "a MAC of no single card");
 	return 0;
 }

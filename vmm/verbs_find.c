@@ -146,6 +146,24 @@ static int wrong_operands(const struct verb *v, struct fail *why,
 	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s", message);
 }
 
+/* "tintype run --vsock cid=5": an argument that may be left out is behind "=".
+ */
+static void hint_at_equals(const struct verb *v, int argc, char *const *argv,
+			   const char *operand, struct fail *why)
+{
+	for (int i = 1; i < argc; i++) {
+		if (argv[i] != operand || strncmp(argv[i - 1], "--", 2))
+			continue;
+		for (unsigned k = 0; k < v->noptions; k++) {
+			if (!v->options[k].optional ||
+			    strcmp(v->options[k].name, argv[i - 1] + 2))
+				continue;
+			snprintf(why->hint, sizeof(why->hint), "use %s=%s",
+				 argv[i - 1], operand);
+		}
+	}
+}
+
 /* The operands without the first n. */
 static const char *operands_from(const char *operands, unsigned n)
 {
@@ -163,9 +181,12 @@ int verb_parse(const struct verb *v, struct options *o, int argc,
 
 	if (err)
 		return err;
-	if (o->noperands > v->max)
-		return wrong_operands(v, why, o->operand[v->max],
-				      "one operand too many");
+	if (o->noperands > v->max) {
+		err = wrong_operands(v, why, o->operand[v->max],
+				     "one operand too many");
+		hint_at_equals(v, argc, argv, o->operand[v->max], why);
+		return err;
+	}
 	if (o->noperands >= v->min)
 		return 0;
 	snprintf(message, sizeof(message), "operand missing: %s",

@@ -132,6 +132,16 @@ demo() {
 	[ ! -e "$TINTYPE_HOME" ]
 }
 
+@test "run: a --config file has a switch for what is one" {
+	cd "$BATS_TEST_TMPDIR"
+	echo '{"vsock": true, "agent": true, "rng": true}' > a.json
+	run -0 "$TINTYPE" run --config a.json --dry-run
+	[[ $output == *'"rng": true'*'"agent": true'*'"vsock": "cid=3"'* ]]
+	echo '{"vsock": false, "agent": false, "rng": false}' > a.json
+	run -0 "$TINTYPE" run --config a.json --dry-run
+	[[ $output != *vsock* && $output != *agent* && $output != *rng* ]]
+}
+
 @test "run: what --dry-run prints is a --config file" {
 	needs_kvm
 	"$TINTYPE" run --dry-run --name x --cpus 2 --cmdline 'a "b"' \
@@ -149,6 +159,13 @@ demo() {
 	echo '{"memroy":"1G"}' > b.json
 	run -2 "$TINTYPE" run --config b.json
 	[[ $output == "tintype: config: memroy: unknown key: use name, "* ]]
+	# Which of them it is.
+	echo '{"disk": ["a.raw", "b.raw,foo"]}' > d.json
+	run -2 "$TINTYPE" run --config d.json
+	[[ $output == "tintype: config: disk: b.raw,foo: a setting that no"* ]]
+	echo '{"agent": 1}' > d.json
+	run -2 "$TINTYPE" run --config d.json
+	[[ $output == *"use true, false or a string" ]]
 	head -c 70000 /dev/zero > c.json
 	run ! "$TINTYPE" run --config c.json
 	[[ $output == *"config c.json: File too large"* ]]
@@ -268,6 +285,11 @@ demo() {
 	run -2 "$TINTYPE" run --initrd x
 	run -2 "$TINTYPE" run --wait-ready
 	run -2 "$TINTYPE" run kernel
+	# What may be left out is given with "=" only.
+	run -2 "$TINTYPE" run --vsock cid=5
+	[[ $output == *"cid=5: one operand too many: use --vsock=cid=5" ]]
+	run -2 "$TINTYPE" run --rng cid=5
+	[[ $output == *"see 'tintype help run'" ]]
 }
 
 @test "run: --json makes a failure one JSON object" {

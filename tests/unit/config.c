@@ -233,7 +233,7 @@ static const struct {
 	{ "{\"vsock\":\"cid=x\"}", "config: vsock", "no CID of a guest" },
 	{ "{\"vsock\":\"path=\"}", "config: vsock", "empty path" },
 	{ "{\"vsock\":\"port=5\"}", "config: vsock", "not a part of it" },
-	{ "{\"vsock\":true}", "config: vsock", "wrong type" },
+	{ "{\"vsock\":1}", "config: vsock", "wrong type" },
 	{ "{\"memory\":\"12Q\"}", "config: memory", "not a size" },
 	{ "{\"memory\":4097}", "config: memory", "too small" },
 	{ "{\"memory\":2097153}", "config: memory", "not whole pages" },
