@@ -39,9 +39,16 @@ static struct net_stream *stream_of(struct net_port *p)
 	return container_of(p, struct net_stream, port);
 }
 
+static bool no_memory(int err)
+{
+	return err == ENOBUFS || err == ENOMEM;
+}
+
+/* The host may have memory again, the other side does not come back. */
 static int judge(int err)
 {
-	return err == EAGAIN || err == EINTR ? -EAGAIN : -ENOLINK;
+	return err == EAGAIN || err == EINTR || no_memory(err) ? -EAGAIN
+							       : -ENOLINK;
 }
 
 /* ---- out ---- */
@@ -92,7 +99,7 @@ static int stream_send(struct net_port *p, const struct net_header *h,
 	iov[0] = (struct iovec){ &s->length, LENGTH_BYTES };
 	done = pwritev2(p->fd, iov, (int)n, -1, 0);
 	if (done < 0)
-		return judge(errno);
+		return no_memory(errno) ? -errno : judge(errno);
 	if ((size_t)done == bytes + LENGTH_BYTES)
 		return 0;
 	keep(s, iov, n, (size_t)done);

@@ -3,9 +3,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "nettest.h"
 #include "util.h"
@@ -144,6 +149,54 @@ Test(net_stream, stream_last_frame_that_is_taken_in_part_goes_on, .timeout = 10)
 	cr_assert_not(net->source.events & EPOLLOUT);
 	send_frame(500);
 	expect_streamed(500);
+}
+
+/* From now on the kernel has no memory for what is written. */
+static void have_no_memory(void)
+{
+	struct sock_filter insn[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOBUFS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(insn), insn };
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
+}
+
+Test(net_stream, stream_when_the_host_has_no_memory_loses_the_frame_only)
+{
+	with_stream();
+	start_driver(MERGE);
+	offer_buffers(8, 1024);
+	fill_frame(60, 1);
+	have_no_memory();
+	send_frame(60);
+	cr_assert_eq(used_count(NET_TX), 1);
+	cr_assert_eq(net->way[NET_TX].dropped, 1);
+	cr_assert_not(net->gone);
+	stream_sends(60);
+	loop_steps(2);
+	expect_received(0, 60, 1, 1024);
+}
+
+/* Half of it is there already: the other half waits for memory. */
+Test(net_stream, stream_when_the_host_has_no_memory_keeps_the_rest)
+{
+	with_stream();
+	small_buffer();
+	start_driver(0);
+	fill_frame(60000, 1);
+	send_frame(60000);
+	have_no_memory();
+	while (read(host, got, sizeof(got)) > 0)
+		;
+	loop_steps(2);
+	cr_assert_not(net->gone);
+	cr_assert(net->tx.stalled);
 }
 
 Test(net_stream, stream_frames_when_there_is_no_buffer_wait)
