@@ -609,6 +609,23 @@ static int dry_run(const struct run_args *a, struct fail *why)
 	return cli_print_json(config_to_json(&a->config), why);
 }
 
+/* By the name alone: the content is never asked what it is. */
+static void warn_of_names(const struct vm_config *c)
+{
+	static const char ends[] = ".qcow2";
+	const size_t n = strlen(ends);
+
+	for (unsigned i = 0; i < c->ndisks; i++) {
+		const char *path = c->disk[i].path;
+		size_t len = strlen(path);
+
+		if (!c->disk[i].qcow2 && len >= n &&
+		    !strcmp(path + len - n, ends))
+			log_warn(path, "is taken as raw, whatever its name "
+				       "says: ',format=qcow2' imports it");
+	}
+}
+
 static int start(struct run_args *a, struct fail *why)
 {
 	struct vm_config *c = &a->config;
@@ -619,6 +636,7 @@ static int start(struct run_args *a, struct fail *why)
 
 	if (check_images(c, why))
 		return (int)why->code;
+	warn_of_names(c);
 	vms = home_open(true, why);
 	if (vms < 0)
 		return (int)why->code;

@@ -34,6 +34,7 @@ static bool takes_file(const struct option_row *r)
 	return r->argument &&
 	       (!strcmp(r->argument, "FILE") || !strcmp(r->argument, "SOCK") ||
 		!strcmp(r->argument, "IMAGE") ||
+		!strcmp(r->argument, "PATH,...") ||
 		!strcmp(r->argument, "F.json"));
 }
 

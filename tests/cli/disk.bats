@@ -472,6 +472,10 @@ start_and_kill() {
 	truncate -s %512 q.qcow2
 	run -0 guest "disk 0 info" --disk q.qcow2
 	[[ $output != *"2048 sectors"* ]]
+	# A name that promises something else is worth a word.
+	[[ $output == *"q.qcow2: is taken as raw"*"format=qcow2"* ]]
+	run -0 guest "disk 0 info" --disk base
+	[[ $output != *"taken as raw"* ]]
 }
 
 @test "disk: what an unnamed VM imported goes with it" {

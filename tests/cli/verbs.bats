@@ -99,6 +99,9 @@ is_noun() {
 	[[ $(complete tintype run -k /et) == */etc* ]]
 	[ "$(complete tintype stop w)" = web ]
 	[ "$(complete tintype completion f)" = fish ]
+	cd "$BATS_TEST_TMPDIR"
+	touch data.raw
+	[ "$(complete tintype run --disk da)" = data.raw ]
 	"$TINTYPE" stop --kill web
 	[ "$(complete tintype stop w)" = "" ]
 	[ "$(complete tintype rm w)" = web ]
