@@ -76,11 +76,13 @@ static void print_value(const char *key, const json_t *v)
 		printf("%s\n", json_is_true(v) ? "yes" : "no");
 }
 
-/* What says nothing: the message of a good end, a list without items. */
+/* What says nothing: the message of a good end, a list without items, the
+ * counters of a device that has none. */
 static bool is_empty(const json_t *v)
 {
 	return (json_is_string(v) && !json_string_length(v)) ||
-	       (json_is_array(v) && !json_array_size(v));
+	       (json_is_array(v) && !json_array_size(v)) ||
+	       (json_is_object(v) && !json_object_size(v));
 }
 
 static void print_tree(const json_t *doc, int depth);

@@ -48,6 +48,8 @@ balloon_is() {
   disk:
     - $BATS_TEST_TMPDIR/disk,id=disk0
 "* ]]
+	[[ $output != *"counters:
+    state:"* ]]
 }
 
 # ---- balloon ----
