@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `ps` and `inspect`: how VMs are, as a table, as text, as JSON. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,8 +105,18 @@ int cli_ps(const struct options *o, struct fail *why)
 
 /* ---- inspect ---- */
 
-/* What its process says, under the name and state; the configuration from the
- * directory when the process is gone. */
+/* Where heads, sockets and logs are. */
+static json_t *directory_json(const char *name)
+{
+	char home[PATH_MAX];
+
+	return home_path(home, sizeof(home), NULL)
+		   ? NULL
+		   : json_sprintf("%s/vms/%s", home, name);
+}
+
+/* What its process says, under the name, state and directory; the
+ * configuration from there when the process is gone. */
 static json_t *inspect_json(const struct vm_view *v)
 {
 	json_t *doc =
@@ -113,6 +124,7 @@ static json_t *inspect_json(const struct vm_view *v)
 
 	if (!doc)
 		return NULL;
+	json_object_set_new(doc, "directory", directory_json(v->name));
 	if (v->status)
 		json_object_update_missing(doc, v->status);
 	if (v->config && !json_object_get(doc, "config"))

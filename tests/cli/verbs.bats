@@ -172,11 +172,13 @@ is_noun() {
 	run -0 "$TINTYPE" inspect web
 	[[ $output == *"state: running"* ]]
 	[[ $output == *"name: uart0"* ]]
+	[[ $output == *"directory: $TINTYPE_HOME/vms/web"* ]]
 	run -0 "$TINTYPE" inspect --json web
 	[[ $output == *'"counters"'* ]]
 	"$TINTYPE" stop --kill web
 	run -0 "$TINTYPE" inspect web
 	[[ $output == *"state: killed"* ]]
+	[[ $output == *"directory: $TINTYPE_HOME/vms/web"* ]]
 	[[ $output == *"cmdline: run="* ]]
 }
 
