@@ -88,11 +88,13 @@ static void agree(struct net *n)
 		return;
 	n->agreed = features;
 	r = n->port->ops->agree(n->port, features);
-	if (r == -ENOLINK)
+	if (r == -ENOLINK) {
 		net_gone(n, r);
-	else if (r)
+	} else if (r && !n->told_refusal) {
+		n->told_refusal = true;
 		log_warn(n->virtio.dev.name, "set the tap's offloads: %s",
 			 strerror(-r));
+	}
 }
 
 static void work(struct net *n, enum net_queue q, bool rested)

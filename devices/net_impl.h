@@ -64,8 +64,9 @@ struct net {
 	struct net_port *port;
 	uint8_t mac[NET_MAC_BYTES]; /* at power-on, with the MTU */
 	uint16_t mtu;
-	bool gone;	 /* the port, for good */
-	uint64_t agreed; /* features that the port has been told */
+	bool gone;	   /* the port, for good */
+	uint64_t agreed;   /* features that the port has been told */
+	bool told_refusal; /* of some: once, as drivers come as they like */
 	struct net_way way[NET_QUEUES];
 	struct net_rx rx;
 	struct net_tx tx;

@@ -84,6 +84,10 @@ static unsigned offloads(uint64_t features)
 
 	if (!(features & NET_F_GUEST_CSUM))
 		return 0;
+	/* Marks without the segments that bear them are no valid set (virtio
+	 * 1.2, 5.1.3.1), and the kernel refuses it as a whole. */
+	if (!(features & (NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6)))
+		features &= ~NET_F_GUEST_ECN;
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
 		if ((features & all[i].feature) == all[i].feature)
 			flags |= all[i].flag;

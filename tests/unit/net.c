@@ -2,8 +2,9 @@
 /* virtio-net: transmit, pause and reset, limits, and a port that fails. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <sys/socket.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "nettest.h"
 #include "util.h"
@@ -525,7 +526,7 @@ static int fake_flush(struct net_port *p)
 
 static int fake_agree(struct net_port *p, uint64_t features)
 {
-	return answer == -ENOLINK ? answer : 0;
+	return answer == -ENOLINK || answer == -EPERM ? answer : 0;
 }
 
 static void fake_destroy(struct net_port *p)
@@ -581,6 +582,27 @@ Test(net, tap_that_goes_away_while_it_is_read_takes_the_link_down)
 	answer = -ENOLINK;
 	host_sends(64);
 	expect_link_down();
+}
+
+/* Its log is a file, which a guest must not fill. */
+Test(net, offloads_when_refused_again_and_again_are_told_once)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	char text[4096];
+	ssize_t n;
+
+	log_setup(fd, LOG_WARN);
+	with_fake();
+	answer = -EPERM;
+	for (unsigned i = 0; i < 20; i++) {
+		start_driver(i % 2 ? NET_F_STATUS : 0);
+		send_frame(64);
+	}
+	n = pread(fd, text, sizeof(text), 0);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(memchr(text, '\n', (size_t)n), text + n - 1);
+	cr_assert_not(net->gone);
+	close(fd);
 }
 
 Test(net, link_that_goes_down_while_paused_is_told_after_the_resume)

@@ -17,6 +17,8 @@
 #include <sys/socket.h>
 
 #include "device.h"
+#include "net.h"
+#include "net_port.h"
 #include "util.h"
 #include "vmtest.h"
 
@@ -311,4 +313,28 @@ Test(net, segments_to_be_cut_are_taken_by_the_tap)
 	cr_assert_eq(counter("tx_errors"), 0);
 	cr_assert_eq(counter("tx_dropped"), 0);
 	vmtest_fini(&t);
+}
+
+/* Whatever a driver agrees to, the kernel can take: it refuses what it does not
+ * know of, such as marks of congestion on segments that are never sent. */
+Test(net, features_in_any_set_are_taken_by_the_tap)
+{
+	static const uint64_t some[] = {
+		NET_F_GUEST_CSUM, NET_F_GUEST_TSO4, NET_F_GUEST_TSO6,
+		NET_F_GUEST_ECN,  NET_F_GUEST_UFO,  NET_F_GUEST_USO4,
+		NET_F_GUEST_USO6,
+	};
+	struct net_port *port = net_tap_create(open_tap());
+
+	cr_assert_not_null(port);
+	for (unsigned set = 0; set < 1u << ARRAY_SIZE(some); set++) {
+		uint64_t features = 0;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
+			features |= set & 1u << i ? some[i] : 0;
+		features &= port->features;
+		cr_expect_eq(port->ops->agree(port, features), 0, "0x%lx",
+			     features);
+	}
+	port->ops->destroy(port);
 }
