@@ -499,7 +499,7 @@ start_and_kill() {
 	run -10 guest "echo x" --disk data.qcow2,format=qcow2
 	[[ $output == *"data in another file"* ]]
 	qemu-img convert -f raw -O qcow2 base crypt.qcow2 \
-		--object secret,id=s,data=12345678 -o encrypt.format=luks,encrypt.key-secret=s
+		--object secret,id=s,data=12345678 -o encrypt.format=aes,encrypt.key-secret=s
 	run -10 guest "echo x" --disk crypt.qcow2,format=qcow2
 	[[ $output == *"is encrypted"* ]]
 }
