@@ -48,7 +48,7 @@ static uint64_t *page_at(uint64_t i)
 	const struct boot_range *r;
 	unsigned n = mem_pool(&r);
 
-	if (i >= (r[n - 1].end - r[n - 1].start) / PAGE)
+	if (!n || i >= (r[n - 1].end - r[n - 1].start) / PAGE)
 		return NULL;
 	return (uint64_t *)(r[n - 1].end / PAGE * PAGE - (i + 1) * PAGE);
 }

@@ -130,6 +130,15 @@ Test(balloon, pages_when_touched_again_are_zero)
 	vmtest_fini(&t);
 }
 
+Test(balloon, guest_without_a_page_to_give_says_so)
+{
+	run(&(struct vmtest_config){ .cmdline = SCRIPT("balloon inflate 1"),
+				     .memory = MIB(2),
+				     .balloon = true },
+	    GUEST_EXIT, 1);
+	vmtest_fini(&t);
+}
+
 Test(balloon, guest_follows_the_target_and_tells_its_memory)
 {
 	struct machine_balloon b;
