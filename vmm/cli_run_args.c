@@ -93,6 +93,18 @@ static int conflict(const char *object, const char *hint, const char *message,
 	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint, "%s", message);
 }
 
+static int check_devices(const struct vm_config *c, struct fail *why)
+{
+	unsigned n =
+	    c->ndisks + c->nnets + c->rng + c->balloon + c->agent + c->vsock;
+
+	if (n <= CONFIG_MAX_VIRTIO)
+		return 0;
+	return fail_set(why, EXIT_USAGE, -EINVAL, "run", "leave some out",
+			"%u virtio devices: a machine has at most %u", n,
+			CONFIG_MAX_VIRTIO);
+}
+
 static int check_together(struct run_args *a, const struct options *o,
 			  struct fail *why)
 {
@@ -114,7 +126,7 @@ static int check_together(struct run_args *a, const struct options *o,
 				"a detached VM has no terminal", why);
 	if (a->detach && c->serial == SERIAL_STDIO)
 		c->serial = SERIAL_NONE;
-	return 0;
+	return check_devices(c, why);
 }
 
 int run_resolve(struct run_args *a, const struct options *o, const char *text,

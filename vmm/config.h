@@ -70,6 +70,7 @@ struct vm_config {
 #define CONFIG_MAX_MEMORY     GIB(16 * 1024)
 #define CONFIG_MAX_CPUS	      1024  /* KVM's own limit is asked at the start */
 #define CONFIG_CMDLINE_MAX    65536 /* with its NUL: PLATFORM_CMDLINE_MAX */
+#define CONFIG_MAX_VIRTIO     16    /* ACPI_MAX_VIRTIO */
 #define CONFIG_DEFAULT_CID    3
 #define CONFIG_MAX_BYTES      65536 /* of a --config file */
 

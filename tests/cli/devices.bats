@@ -52,6 +52,21 @@ balloon_is() {
     state:"* ]]
 }
 
+@test "devices: more than the machine has windows for are refused at once" {
+	needs_kvm
+	truncate -s 1M "$BATS_TEST_TMPDIR/base"
+	many=()
+	for i in {1..8}; do
+		many+=(--disk "$BATS_TEST_TMPDIR/base,ro,id=d$i" --net passt)
+	done
+	run -0 "$TINTYPE" run --dry-run "${many[@]}"
+	run -2 "$TINTYPE" run --dry-run "${many[@]}" --rng
+	[[ $output == *"17 virtio devices"*"at most 16"* ]]
+	run -2 "$TINTYPE" run "${many[@]}" --agent --balloon --vsock < /dev/null
+	[[ $output == *"19 virtio devices"* ]]
+	[ ! -e "$TINTYPE_HOME/vms" ] || [ -z "$(ls "$TINTYPE_HOME/vms")" ]
+}
+
 # ---- balloon ----
 
 @test "balloon: a guest keeps what it is asked to, and gets it back" {

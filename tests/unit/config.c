@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one schema: what it takes, what it refuses and how it names it. */
+#include <assert.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "acpi.h"
 #include "config.h"
 #include "util.h"
+
+static_assert(CONFIG_MAX_VIRTIO == ACPI_MAX_VIRTIO, "windows");
 
 static struct vm_config c;
 static struct fail why;
