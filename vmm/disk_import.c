@@ -6,8 +6,10 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -18,8 +20,12 @@
 #define PATH_TEXT 128
 
 /* What it prints goes to our stderr. The fds in `pass` are its too. */
-static void become_qemu_img(char *const *argv, const int pass[2])
+static void become_qemu_img(char *const *argv, const int pass[2], pid_t parent)
 {
+	/* Who ends us may not end it: it would go on filling the disk, with the
+	 * source locked. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(126);
 	for (unsigned i = 0; i < 2; i++)
 		fcntl(pass[i], F_SETFD, 0);
 	if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
@@ -31,9 +37,11 @@ static void become_qemu_img(char *const *argv, const int pass[2])
 static int start(char *const *argv, const int pass[2], pid_t *pid,
 		 const char *object, struct fail *why)
 {
+	pid_t parent = getpid();
+
 	*pid = fork();
 	if (!*pid)
-		become_qemu_img(argv, pass);
+		become_qemu_img(argv, pass, parent);
 	return *pid < 0 ? fail_set(why, EXIT_FAILED, -errno, object, NULL,
 				   "start qemu-img: %s", strerror(errno))
 			: 0;

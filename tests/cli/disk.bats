@@ -536,3 +536,37 @@ start_and_kill() {
 	run -1 env PATH=/nowhere "$TINTYPE" run --disk q,format=qcow2
 	[[ $output == *"needs qemu-img"*"qemu-utils"* ]]
 }
+
+# A qemu-img that takes its time, and says who it is.
+slow_qemu_img() {
+	mkdir bin
+	cat > bin/qemu-img <<- END
+		#!/bin/sh
+		echo \$\$ > "$PWD/pid.new"
+		mv "$PWD/pid.new" "$PWD/pid"
+		exec sleep 100
+	END
+	chmod 755 bin/qemu-img
+}
+
+# A zombie has no words.
+has_ended() {
+	! grep -q . "/proc/$1/cmdline" 2> /dev/null
+}
+
+@test "disk: an import ends with who asked for it, however that ends" {
+	needs_kvm
+	command -v qemu-img > /dev/null || skip "qemu-img is not installed"
+	qemu-img create -q -f qcow2 q.qcow2 1M
+	slow_qemu_img
+	for signal in KILL TERM; do
+		rm -f pid
+		PATH="$PWD/bin:$PATH" "$TINTYPE" run --name q --memory 32M \
+			--disk q.qcow2,format=qcow2 < /dev/null > out 2>&1 3>&- &
+		until_true test -e pid
+		kill -"$signal" $!
+		wait $! || true
+		until_true has_ended "$(cat pid)"
+	done
+	run -0 guest "disk 0 info" --name q --disk q.qcow2,format=qcow2
+}
