@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 #define LENGTH_BYTES 4
@@ -74,16 +75,8 @@ static int stream_flush(struct net_port *p)
 static void keep(struct net_stream *s, const struct iovec *iov, unsigned n,
 		 size_t done)
 {
-	s->out_from = s->out_to = 0;
-	for (unsigned i = 0; i < n; i++) {
-		size_t skip = MIN(done, iov[i].iov_len);
-		size_t len = iov[i].iov_len - skip;
-
-		done -= skip;
-		memcpy(s->out + s->out_to, (uint8_t *)iov[i].iov_base + skip,
-		       len);
-		s->out_to += len;
-	}
+	s->out_from = 0;
+	s->out_to = fd_keep_rest(s->out, iov, n, done);
 }
 
 static int stream_send(struct net_port *p, const struct net_header *h,

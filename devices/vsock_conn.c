@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "util.h"
 
 /* Those of host programs, as they see them after "OK". */
@@ -237,15 +238,7 @@ static int keep(struct vsock_conn *c, const struct iovec *iov, unsigned n,
 		memmove(c->buf, c->buf + c->at, c->len);
 		c->at = 0;
 	}
-	for (unsigned i = 0; i < n; i++) {
-		size_t from = MIN(skip, iov[i].iov_len);
-		size_t more = iov[i].iov_len - from;
-
-		skip -= from;
-		memcpy(c->buf + c->len, (uint8_t *)iov[i].iov_base + from,
-		       more);
-		c->len += (uint32_t)more;
-	}
+	c->len += (uint32_t)fd_keep_rest(c->buf + c->len, iov, n, skip);
 	return 0;
 }
 

@@ -3,7 +3,9 @@
 #include "fdio.h"
 
 #include <errno.h>
-#include <sys/uio.h>
+#include <string.h>
+
+#include "util.h"
 
 #define OWN_POSITION (-1)
 
@@ -51,4 +53,20 @@ ssize_t fd_pwrite(int fd, const void *buf, size_t len, uint64_t offset)
 	if (offset > INT64_MAX)
 		return bad_offset();
 	return pwritev2(fd, &v, 1, (off_t)offset, 0);
+}
+
+size_t fd_keep_rest(void *to, const struct iovec *iov, unsigned n, size_t done)
+{
+	size_t kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t skip = MIN(done, iov[i].iov_len);
+		size_t len = iov[i].iov_len - skip;
+
+		done -= skip;
+		memcpy((uint8_t *)to + kept, (uint8_t *)iov[i].iov_base + skip,
+		       len);
+		kept += len;
+	}
+	return kept;
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 ssize_t fd_read(int fd, void *buf, size_t len);
 ssize_t fd_write(int fd, const void *buf, size_t len);
@@ -19,5 +20,9 @@ ssize_t fd_write(int fd, const void *buf, size_t len);
 /* EINVAL where an off_t does not hold the offset. */
 ssize_t fd_pread(int fd, void *buf, size_t len, uint64_t offset);
 ssize_t fd_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
+
+/* Of a gather write that took `done` bytes: copies what it left to `to`, which
+ * has room for it. How much that is. */
+size_t fd_keep_rest(void *to, const struct iovec *iov, unsigned n, size_t done);
 
 #endif
