@@ -386,11 +386,14 @@ static int op_balloon(void *ctx, json_t *args, json_t **result,
 			  args, result, why);
 }
 
+#define OP(name)                                                               \
+	{                                                                      \
+		.verb = #name, .run = op_##name                                \
+	}
+
 static const struct control_op ops[] = {
-	{ "balloon", op_balloon }, { "inspect", op_inspect },
-	{ "kill", op_kill },	   { "pause", op_pause },
-	{ "resume", op_resume },   { "status", op_status },
-	{ "stop", op_stop },
+	OP(balloon), OP(inspect), OP(kill), OP(pause),
+	OP(resume),  OP(status),  OP(stop),
 };
 
 /* ---- building ---- */

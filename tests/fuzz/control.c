@@ -33,8 +33,8 @@ static int op_refuse(void *ctx, json_t *args, json_t **result, struct fail *why)
 }
 
 static const struct control_op ops[] = {
-	{ "echo", op_echo },
-	{ "refuse", op_refuse },
+	{ .verb = "echo", .run = op_echo },
+	{ .verb = "refuse", .run = op_refuse },
 };
 
 static void as_request(const char *line, size_t len)

@@ -60,9 +60,11 @@ static int op_big(void *ctx, json_t *args, json_t **result, struct fail *why)
 }
 
 static const struct control_op ops[] = {
-	{ "echo", op_echo },	 { "nothing", op_nothing },
-	{ "broken", op_broken }, { "silent", op_silent },
-	{ "big", op_big },
+	{ .verb = "echo", .run = op_echo },
+	{ .verb = "nothing", .run = op_nothing },
+	{ .verb = "broken", .run = op_broken },
+	{ .verb = "silent", .run = op_silent },
+	{ .verb = "big", .run = op_big },
 };
 
 /* ---- the text, without a socket ---- */
