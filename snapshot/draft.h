@@ -46,6 +46,14 @@ int draft_put(struct draft *d, uint64_t page, const void *data,
 int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 		   struct fail *why);
 
+/*
+ * A second image in the same layer, root 1: `len` bytes (at most 16 MiB), whose
+ * size as an image is `len` rounded up to 512. Once, before draft_seal. It has
+ * no base.
+ */
+int draft_put_second(struct draft *d, const void *data, size_t len,
+		     struct fail *why);
+
 struct draft_counts {
 	uint64_t full, zero, diffs; /* pages of the map as it is now */
 	uint64_t stored_pages;	    /* data pages, replaced ones among them */

@@ -37,6 +37,12 @@
 
 /* ---- the VM's side. Owner: the I/O thread ---- */
 
+/* One connection, as long as it lives. */
+struct control_client;
+/* One that is answered later: by control_reply or control_refuse, once. Until
+ * then its connection is not read. */
+struct control_request;
+
 struct control_op {
 	const char *verb;
 	/* `args` is an object (empty when left out). On success may set
@@ -44,7 +50,32 @@ struct control_op {
 	 * short: nothing else of the loop runs meanwhile. It may end the loop,
 	 * but not destroy the control. */
 	int (*run)(void *ctx, json_t *args, json_t **result, struct fail *why);
+	/* Instead of run, for what takes longer: 0 keeps `r`, which is answered
+	 * by control_reply or control_refuse, also from within; else -errno
+	 * with `why`, and `r` is answered by that. */
+	int (*later)(void *ctx, struct control_request *r, json_t *args,
+		     struct fail *why);
 };
+
+/* The answer; takes `result` (NULL: {}). The request is gone then. When its
+ * connection has ended meanwhile it does nothing else. */
+void control_reply(struct control_request *r, json_t *result);
+void control_refuse(struct control_request *r, const struct fail *why);
+
+/*
+ * Answers {"send":n} and keeps the request, for its real answer: the other side
+ * now sends n fds. The connection is not read by the loop; returns its fd, from
+ * which fd_receive (writer.h) takes them, on the writer. -errno: the connection
+ * has ended.
+ */
+int control_ask_fds(struct control_request *r, unsigned n);
+
+/* Whose it is; NULL when that has ended. */
+struct control_client *control_client_of(struct control_request *r);
+/* Calls `ended` once, on the I/O thread, when that connection ends (also by a
+ * half-close); lines that came before are obeyed first. NULL: no more. */
+void control_watch(struct control_client *k, void (*ended)(void *ctx),
+		   void *ctx);
 
 struct control;
 

@@ -22,12 +22,23 @@
 
 #include "config.h"
 #include "home.h"
+#include "layer_format.h"
+
+#define DISK_MAX_FROZEN 8
 
 struct disk_files {
 	int base; /* what is read, or read and written (direct) */
 	int lock; /* kept open, nothing else */
 	int head; /* -1: none */
 	uint64_t bytes;
+	/* Heads below that one that are not sealed yet, oldest first. */
+	int below[DISK_MAX_FROZEN];
+	unsigned nbelow;
+	/* The image that the oldest head lies on; its layer is among the VM's
+	 * (vm_files). */
+	bool on_image;
+	struct object_id layer;
+	uint32_t root;
 };
 #define DISK_FILES_NONE                                                        \
 	{                                                                      \

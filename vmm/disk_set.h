@@ -8,8 +8,11 @@
 #ifndef TINTYPE_DISK_SET_H
 #define TINTYPE_DISK_SET_H
 
+#include <jansson.h>
+
 #include "disk_io.h"
 #include "disk_open.h"
+#include "layer.h"
 
 struct disk_set;
 struct machine_disk;
@@ -21,6 +24,9 @@ struct disk_set_config {
 	struct loop *loop;
 	const struct vm_config *vm;
 	const struct disk_files *files; /* borrowed */
+	/* The VM's, with all layers that its heads lie on; outlives the set.
+	 * NULL: none. */
+	struct layer_set *layers;
 	bool discard; /* heads give their space back when the set ends */
 };
 
@@ -32,6 +38,58 @@ int disk_set_create(struct disk_set **out, const struct disk_set_config *c,
  * flush is flushed, so that only a kill or a crash loses it. NULL does
  * nothing. */
 void disk_set_destroy(struct disk_set *s);
+
+/*
+ * ---- capture ----
+ *
+ *   disk_set_prepare -> disk_set_swap -> disk_set_seal -> disk_set_adopt
+ *        disk_set_abandon instead of any of these but the first
+ *
+ * Only disks with a head of their own (not read-only, not direct) take part.
+ * An abandoned swap stays swapped: the frozen head is sealed by the next
+ * capture. docs/capture-protocol.md, "Disks".
+ */
+
+/* What is below a disk's present head, for capture-plan: json array `disks` of
+ * that. NULL: no memory. I/O thread. */
+json_t *disk_set_plan(const struct disk_set *s);
+unsigned disk_set_heads(const struct disk_set *s); /* that take part */
+
+/* Takes over the fds, always: for each that takes part its next head
+ * (read-write) and a read-only one of each head below it that is not sealed,
+ * oldest first (as the plan said). `uid`: what each next head must be. Makes
+ * all that a swap needs. On the writer. */
+int disk_set_prepare(struct disk_set *s, const int *fds, unsigned nfds,
+		     const char *const *uid, const atomic_bool *cancel,
+		     struct fail *why);
+/* Next heads become the heads: pointers only. The machine is quiesced. */
+void disk_set_swap(struct disk_set *s);
+
+struct disk_sealed {
+	const char *disk; /* its id */
+	char uid[33];	  /* the head's that became the layer */
+	struct object_id id;
+	uint32_t root;
+	bool newest; /* it is the disk as captured */
+	uint64_t bytes;
+	bool over_raw; /* what it has not is in the disk's raw file */
+};
+/* Old heads durable, then sealed, oldest first; fills `out` (room for 9 a
+ * disk), returns how many or -errno. On the writer; the machine may run. */
+int disk_set_seal(struct disk_set *s, struct disk_sealed *out,
+		  const atomic_bool *cancel, struct fail *why);
+/* Sealed layers take the place of frozen heads. I/O thread. */
+void disk_set_adopt(struct disk_set *s);
+void disk_set_abandon(struct disk_set *s);
+
+/* ---- restore in place: the machine is quiesced ---- */
+
+/* New, empty heads (read-write fds, in the order of the disks that take part,
+ * taken over) that lie on roots of layers in `layers`: judged, maps made. On
+ * the writer. Then take them, or drop them; the old ones are closed. */
+int disk_set_replace(struct disk_set *s, const int *fds, unsigned nfds,
+		     struct layer_set *layers, struct fail *why);
+void disk_set_take(struct disk_set *s);
 
 /* Fills vm->ndisks of them; `s` may be NULL when there is none. */
 void disk_set_describe(const struct disk_set *s, const struct vm_config *vm,

@@ -43,6 +43,7 @@ struct device;
 struct disk;
 struct loop;
 struct machine;
+struct vcpu;
 
 /* A virtio-blk. */
 struct machine_disk {
@@ -86,6 +87,10 @@ struct machine_config {
 	 * ends or resets the machine is already stopped. */
 	void (*event)(void *ctx, enum guest_event what, uint32_t value);
 	void *ctx;
+	/* Proofs only; NULL else. After each exit was dispatched, on that
+	 * vCPU's thread: may call vcpu_request_park on it. Only in
+	 * tests/exact. */
+	void (*exited)(void *ctx, struct vcpu *v);
 };
 
 /* The VM with its RAM, irqchip, vCPUs and devices, and the parked threads of
@@ -120,6 +125,62 @@ const char *machine_state_name(enum machine_state s);
 
 /* Where a parked vCPU stands: its instruction pointer, 0 if unknown. */
 uint64_t machine_vcpu_rip(struct machine *m, unsigned id);
+
+/* ---- state (machine_state.c) ---- */
+
+/*
+ * All that the guest can see but RAM and what is on disks, as plain structs:
+ * vCPUs, irqchip, clock, each device; with it the machine's shape and what of
+ * the host it depends on. docs/snapshot-format.md has its bytes.
+ */
+struct machine_saved;
+
+/* One that fits this machine (vCPUs, devices): all memory that machine_save
+ * will touch is there. 0 or -errno with `why`. */
+int machine_saved_create(struct machine_saved **out, const struct machine *m,
+			 struct fail *why);
+void machine_saved_destroy(struct machine_saved *s); /* NULL: nothing */
+
+/* QUIESCED; nothing is changed but what KVM's own reading changes. Memory and
+ * ioctls only, no allocation: it is part of the pause. 0 or -errno. */
+int machine_save(struct machine *m, struct machine_saved *s, struct fail *why);
+
+/* As the sections of docs/snapshot-format.md. The caller frees *data. Any
+ * thread, as is decoding. */
+int machine_saved_encode(const struct machine_saved *s, uint8_t **data,
+			 size_t *len, struct fail *why);
+/* Into one made by machine_saved_create for the machine that it shall be loaded
+ * to: everything is judged that can be without touching it. EXIT_INTEGRITY:
+ * damaged; EXIT_INCOMPATIBLE: a newer version, another machine, other devices,
+ * or, unless `force_cpu`, a host that lacks what the guest was shown. */
+int machine_saved_decode(struct machine_saved *s, const void *data, size_t len,
+			 bool force_cpu, struct fail *why);
+
+enum clock_policy {
+	CLOCK_CONTINUE, /* as if no time had passed */
+	CLOCK_ADVANCE,	/* the guest's clocks jump by the time since */
+};
+
+struct machine_restore {
+	enum clock_policy clock;
+	const uint8_t *vmgenid; /* a new identity, 16 bytes; NULL: the old */
+};
+
+/*
+ * NEW (then it becomes QUIESCED) or QUIESCED; RAM already holds what belongs to
+ * the state. A device's own refusal, or KVM's, is a failure: a NEW machine can
+ * only be destroyed then; a QUIESCED one may be given another state, such as
+ * the one that it was saved in before. `src`, for later resets: as in
+ * machine_load; NULL keeps the one of before.
+ */
+int machine_restore(struct machine *m, const struct machine_saved *s,
+		    const struct machine_restore *how,
+		    const struct boot_source *src, struct fail *why);
+
+/* What the capture engine works on. */
+struct gmem;
+struct gmem *machine_ram(struct machine *m);
+int machine_vm_fd(const struct machine *m);
 
 struct machine_counters {
 	uint64_t exits, pio, mmio, signals; /* over all vCPUs */

@@ -9,6 +9,21 @@
 #include "config.h"
 #include "disk_open.h"
 #include "fail.h"
+#include "layer_format.h"
+#include "machine.h"
+
+/* The snapshot that a new process goes on from, instead of a boot. */
+struct vm_restore {
+	bool wanted;
+	struct object_id manifest;
+	struct object_id memory, state; /* layers, and their roots */
+	uint32_t memory_root, state_root;
+	uint64_t state_bytes;
+	enum clock_policy clock;
+	bool new_identity;
+	uint8_t vmgenid[16];
+	bool force_cpu;
+};
 
 /* Everything the VM will ever have open; -1 where there is none. vm_run takes
  * them all over. After it started, it opens nothing more. */
@@ -18,6 +33,12 @@ struct vm_files {
 	int rng;	    /* /dev/urandom */
 	int vsock;	    /* the link to the vsock broker */
 	struct disk_files disk[CONFIG_MAX_DISKS];
+	/* Sealed layers, read-only, that its disks and the snapshot that it
+	 * begins with need; nlayers of them, freed by vm_run. */
+	int *layer;
+	unsigned nlayers;
+	int pagemap; /* /proc/self/pagemap, read-only */
+	struct vm_restore restore;
 	bool disks_stay; /* after the VM's end; else their space is free */
 	int in, out;	 /* console sinks, see console_config */
 	int net[CONFIG_MAX_NETS]; /* taps and sockets, as the config has them */
