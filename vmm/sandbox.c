@@ -30,8 +30,6 @@ static const bool instrumented = false;
 
 /* --- stage 1 --- */
 
-#define MAX_KEEP 64
-
 static int close_span(unsigned first, unsigned last)
 {
 	long top = sysconf(_SC_OPEN_MAX);
@@ -46,33 +44,32 @@ static int close_span(unsigned first, unsigned last)
 	return 0;
 }
 
+#define NONE UINT32_MAX
+
+/* The lowest of them that is at least `from`. They are few enough to be looked
+ * through for each. */
+static unsigned next_kept(const int *keep, unsigned n, unsigned from)
+{
+	unsigned next = NONE;
+
+	for (unsigned i = 0; i < n; i++)
+		if (keep[i] >= 0 && (unsigned)keep[i] >= from)
+			next = MIN(next, (unsigned)keep[i]);
+	return next;
+}
+
 int sandbox_close_others(const int *keep, unsigned n)
 {
-	unsigned next = STDERR_FILENO + 1;
-	int sorted[MAX_KEEP];
-	unsigned count = 0;
+	unsigned from = STDERR_FILENO + 1, fd;
 
-	if (n > MAX_KEEP)
-		return -E2BIG;
-	for (unsigned i = 0; i < n; i++) {
-		unsigned at = count;
-
-		if (keep[i] < (int)next)
-			continue;
-		for (; at > 0 && sorted[at - 1] > keep[i]; at--)
-			sorted[at] = sorted[at - 1];
-		sorted[at] = keep[i];
-		count++;
-	}
-	for (unsigned i = 0; i < count; i++) {
-		unsigned fd = (unsigned)sorted[i];
-		int r = fd > next ? close_span(next, fd - 1) : 0;
+	while ((fd = next_kept(keep, n, from)) != NONE) {
+		int r = fd > from ? close_span(from, fd - 1) : 0;
 
 		if (r)
 			return r;
-		next = MAX(next, fd + 1);
+		from = fd + 1;
 	}
-	return close_span(next, UINT32_MAX);
+	return close_span(from, UINT32_MAX);
 }
 
 /* --- stage 2 --- */
@@ -232,11 +229,23 @@ int sandbox_vcpu(void)
 	return install(&sandbox_filter_vcpu);
 }
 
+/* A thread's own arena would grow by mprotect, and a large block's own mapping
+ * by mremap: all threads that allocate do it from one heap. */
+static void use_one_heap(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_MAX, 0);
+}
+
+int sandbox_writer(void)
+{
+	use_one_heap();
+	return install(&sandbox_filter_writer);
+}
+
 int sandbox_io(void)
 {
-	/* No mapping of their own for large blocks: realloc would want mremap
-	 * for those. */
-	mallopt(M_MMAP_MAX, 0);
+	use_one_heap();
 	return install(&sandbox_filter_io);
 }
 

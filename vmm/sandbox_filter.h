@@ -14,7 +14,7 @@ struct sandbox_filter {
 	unsigned short insns, pids;
 };
 
-extern const struct sandbox_filter sandbox_filter_vcpu, sandbox_filter_io,
-    sandbox_filter_broker;
+extern const struct sandbox_filter sandbox_filter_vcpu, sandbox_filter_writer,
+    sandbox_filter_io, sandbox_filter_broker;
 
 #endif

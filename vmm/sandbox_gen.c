@@ -106,6 +106,7 @@ int main(void)
 	printf("/* Made by sandbox_gen from sandbox_policy.c: not to edit. */\n"
 	       "#include \"sandbox_filter.h\"\n");
 	emit("vcpu", SANDBOX_VCPU);
+	emit("writer", SANDBOX_WRITER);
 	emit("io", SANDBOX_IO);
 	emit("broker", SANDBOX_BROKER);
 	return fflush(stdout) ? 1 : 0;

@@ -9,10 +9,11 @@
  *
  * What is deliberately missing: every way to a new fd (open, memfd_create, dup;
  * the VM's I/O thread has accept4, and recvmsg for what the vsock's broker
- * hands in, the broker has socket, pipe2 and accept4), send in the VM's process
- * (pwritev2 does, as it ignores SIGPIPE), a new process or thread, executable
- * memory (mprotect, mmap with PROT_EXEC), a signal to anybody else, sigaction,
- * prctl, ptrace, a new io_uring, bpf, and TIOCSTI.
+ * hands in, the writer recvmsg for a capture's files, the broker has socket,
+ * pipe2 and accept4), send in the VM's process (pwritev2 does, as it ignores
+ * SIGPIPE), a new process or thread, executable memory (mprotect, mmap with
+ * PROT_EXEC), a signal to anybody else, sigaction, prctl, ptrace, a new
+ * io_uring, bpf, and TIOCSTI.
  *
  * The abort path is in for every thread, so that an assertion that fails
  * ends with its message and SIGABRT, with the terminal restored, and not with
@@ -29,6 +30,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+
+#include "pagemap.h"
 
 #define ANY UINT64_MAX
 
@@ -55,23 +58,28 @@
 const struct sandbox_rule sandbox_policy[] = {
 	/* The guest runs. */
 	IOCTL(SANDBOX_VCPU, KVM_RUN, "run the guest"),
-	IOCTL(SANDBOX_ALL, KVM_IRQ_LINE, "a device's interrupt line"),
+	IOCTL(SANDBOX_VCPU | SANDBOX_IO, KVM_IRQ_LINE,
+	      "a device's interrupt line"),
 	CALL(SANDBOX_ALL, futex, 240, "locks and condition variables"),
 	CALL(SANDBOX_ALL, pwritev2, 230,
 	     "wake the loop (eventfd); the log; all output; the state file"),
-	CALL(SANDBOX_ALL, rt_sigreturn, 220, "return from a kick or a signal"),
+	CALL(SANDBOX_VCPU | SANDBOX_IO, rt_sigreturn, 220,
+	     "return from a kick or a signal"),
 
 	/* The loop and its fds. */
 	CALL(SANDBOX_IO, epoll_pwait2, 235, "the loop"),
 	CALL(SANDBOX_IO, epoll_ctl, 0, "sources come, go and are muted"),
-	CALL(SANDBOX_IO, preadv2, 210,
-	     "signalfd, all input; the log moves its newer half"),
-	CALL(SANDBOX_IO, close, 0, "a client has left"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, preadv2, 210,
+	     "signalfd, all input; the log moves its newer half; layers"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, close, 0,
+	     "a client has left; a layer is not needed any more"),
 	CALL(SANDBOX_IO, accept4, 0, "a client of control or console"),
 	WHEN2(SANDBOX_IO, getsockopt, 2, ANY, SOL_SOCKET, 3, ANY, SO_PEERCRED,
 	      "who that client is"),
-	CALL(SANDBOX_IO, ppoll, 0, "how far an output may be written"),
-	CALL(SANDBOX_IO, ftruncate, 0, "the log; the VM's state file"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, ppoll, 0,
+	     "how far an output may be written; fds are on their way"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, ftruncate, 0,
+	     "the log; the VM's state file; a layer's end"),
 	CALL(SANDBOX_ALL, clock_gettime, 0,
 	     "timers, uptime and the guest's RTC, where the vDSO has no clock"),
 
@@ -80,30 +88,38 @@ const struct sandbox_rule sandbox_policy[] = {
 	WHEN2(SANDBOX_IO, io_uring_enter, 4,
 	      ANY & ~(uint64_t)IORING_ENTER_GETEVENTS, 0, 5, ANY, 0,
 	      "what of a disk would have to wait"),
-	CALL(SANDBOX_IO, fdatasync, 0,
-	     "a disk's log is begun anew; flush, where there is no ring"),
-	WHEN1(SANDBOX_IO, fallocate, 2, ANY & ~(uint64_t)ALLOCATE_MODES, 0, 0,
-	      "discard, where there is no ring"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, fdatasync, 0,
+	     "a disk's log is begun anew; flush, where there is no ring; a "
+	     "layer is sealed"),
+	WHEN1(SANDBOX_IO | SANDBOX_WRITER, fallocate, 2,
+	      ANY & ~(uint64_t)ALLOCATE_MODES, 0, 0,
+	      "discard, where there is no ring; a head's unused slots"),
 
 	/* Sockets and networks. */
-	WHEN1(SANDBOX_IO, recvmsg, 3, ANY, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
-	      "a connection from the vsock's broker"),
+	WHEN1(SANDBOX_IO | SANDBOX_WRITER, recvmsg, 3, ANY,
+	      MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 0,
+	      "a connection from the vsock's broker; a capture's files"),
 	IOCTL(SANDBOX_IO, TUNSETOFFLOAD,
 	      "the frames that the guest's driver says it takes"),
 
 	/* Memory, never executable. */
 	WHEN2(SANDBOX_IO, mmap, 3, PROT_EXEC, 0, 4, MAP_MASK, MAP_VALUE,
 	      "malloc; guest RAM cleared at a reboot"),
-	CALL(SANDBOX_IO, munmap, 0, "free"),
-	CALL(SANDBOX_IO, brk, 0, "malloc and free"),
+	WHEN2(SANDBOX_WRITER, mmap, 3, PROT_EXEC, 0, 4,
+	      MAP_MASK & ~(uint64_t)MAP_ANONYMOUS, MAP_PRIVATE,
+	      "malloc, staging; guest RAM over a layer's file"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, munmap, 0, "free; staging"),
+	CALL(SANDBOX_IO | SANDBOX_WRITER, brk, 0, "malloc and free"),
 	CALL(SANDBOX_ALL, madvise, 0,
 	     "a thread gives its stack back; guest RAM stays out of dumps"),
 
 	/* Stop the guest, and a thread's or the process's end. */
 	WHEN1(SANDBOX_ALL, tgkill, 1, ANY, SANDBOX_PID_MARK, 0,
 	      "kick a vCPU; end by SIGABRT: only to our own process"),
-	CALL(SANDBOX_VCPU, rt_sigprocmask, 0, "a thread's exit blocks all"),
-	CALL(SANDBOX_VCPU, exit, 0, "a vCPU's thread ends"),
+	CALL(SANDBOX_VCPU | SANDBOX_WRITER, rt_sigprocmask, 0,
+	     "a thread's exit blocks all"),
+	CALL(SANDBOX_VCPU | SANDBOX_WRITER, exit, 0,
+	     "a vCPU's thread, or the writer, ends"),
 	CALL(SANDBOX_ALL, exit_group, 0, "the VM ends"),
 
 	/* The terminal is restored by whichever thread must end us. */
@@ -131,6 +147,18 @@ const struct sandbox_rule sandbox_policy[] = {
 	IOCTL(SANDBOX_IO, KVM_SET_MSRS, "reset"),
 	IOCTL(SANDBOX_IO, KVM_GET_IRQCHIP, "inspect"),
 	IOCTL(SANDBOX_IO, KVM_SET_IRQCHIP, "reset"),
+
+	/* Capture and restore. */
+	IOCTL(SANDBOX_IO | SANDBOX_WRITER, KVM_GET_DIRTY_LOG,
+	      "what the guest has changed"),
+	IOCTL(SANDBOX_WRITER, KVM_CLEAR_DIRTY_LOG,
+	      "what of it a round will copy"),
+	IOCTL(SANDBOX_WRITER, KVM_SET_USER_MEMORY_REGION,
+	      "the flags of its slots: the log on and off"),
+	IOCTL(SANDBOX_WRITER, PAGEMAP_SCAN, "which pages there are"),
+	WHEN1(SANDBOX_WRITER, newfstatat, 4, ANY, AT_EMPTY_PATH, 0,
+	      "how large a layer is"),
+	CALL(SANDBOX_WRITER, getrandom, 0, "a layer's uid"),
 
 	/* The vsock broker: it connects by name and listens for the VM, and
 	 * never reads a stream. */

@@ -15,7 +15,8 @@
 enum sandbox_thread {
 	SANDBOX_VCPU = 1,
 	SANDBOX_IO = 2,
-	SANDBOX_ALL = 3,     /* of the VM's process */
+	SANDBOX_WRITER = 4,
+	SANDBOX_ALL = 7,     /* of the VM's process */
 	SANDBOX_BROKER = 16, /* the vsock broker, a process of its own */
 };
 
