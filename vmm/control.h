@@ -18,8 +18,9 @@
  * At most CONTROL_MAX_CLIENTS at once; one more is told so and closed. A
  * client's next request is read when its last answer has left, so that a
  * client which does not read holds up nobody but itself and one answer of
- * memory. A client that half-closes gets its answers first. A connection lives
- * as long as the VM does: its end tells a waiting client that the VM ended.
+ * memory. A client that half-closes gets its answers first; the lines of one
+ * that has gone are obeyed too. A connection lives as long as the VM does: its
+ * end tells a waiting client that the VM ended.
  */
 #ifndef TINTYPE_CONTROL_H
 #define TINTYPE_CONTROL_H
@@ -40,7 +41,7 @@
 /* One connection, as long as it lives. */
 struct control_client;
 /* One that is answered later: by control_reply or control_refuse, once. Until
- * then its connection is not read. */
+ * then its connection is not read. It may outlive its connection. */
 struct control_request;
 
 struct control_op {
@@ -65,15 +66,20 @@ void control_refuse(struct control_request *r, const struct fail *why);
 /*
  * Answers {"send":n} and keeps the request, for its real answer: the other side
  * now sends n fds. The connection is not read by the loop; returns its fd, from
- * which fd_receive (writer.h) takes them, on the writer. -errno: the connection
- * has ended.
+ * which fd_receive (writer.h) takes them, on the writer. The real answer must
+ * not be given before that has returned; a refusal closes the connection.
+ * -EPIPE: that has ended; or -ENOMEM.
  */
 int control_ask_fds(struct control_request *r, unsigned n);
 
 /* Whose it is; NULL when that has ended. */
 struct control_client *control_client_of(struct control_request *r);
-/* Calls `ended` once, on the I/O thread, when that connection ends (also by a
- * half-close); lines that came before are obeyed first. NULL: no more. */
+/*
+ * Calls `ended` once, on the I/O thread, when that connection ends (also by a
+ * half-close), then forgets it; not by control_destroy. Lines that came before
+ * are obeyed first; but while fds are asked for, it is told at once. It may
+ * answer requests, that connection's too. NULL: no more.
+ */
 void control_watch(struct control_client *k, void (*ended)(void *ctx),
 		   void *ctx);
 
@@ -85,14 +91,15 @@ struct control;
 int control_create(struct control **out, struct loop *l, int listen_fd,
 		   const struct control_op *ops, unsigned nops, void *ctx);
 
-/* Closes all connections; an answer that has not left by then is lost. NULL
- * does no harm. */
+/* Closes all connections, when no fd_receive reads from one any more; an answer
+ * that has not left by then is lost. Requests that were kept may still be
+ * answered, to nobody. NULL does no harm. */
 void control_destroy(struct control *c);
 
 /* Parses and answers one request line (its newline may be there or not),
  * without the socket: what the fuzz target drives. Returns a new string that
  * ends in a newline, or NULL (no memory). *broken (may be NULL): it was no
- * request at all. */
+ * request at all. What is answered later is refused. */
 char *control_answer(const struct control_op *ops, unsigned nops, void *ctx,
 		     const char *line, size_t len, bool *broken);
 
@@ -110,6 +117,12 @@ int control_connect(const char *path, struct fail *why);
  * `why`. After any error but -EREMOTEIO the connection is good for nothing. */
 int control_call(int fd, const char *verb, json_t *args, json_t **result,
 		 int timeout_ms, struct fail *why);
+
+/* The same for a request that takes files: when the VM asks for them, `nfds` of
+ * them are sent; they stay the caller's. */
+int control_call_fds(int fd, const char *verb, json_t *args, const int *fds,
+		     unsigned nfds, json_t **result, int timeout_ms,
+		     struct fail *why);
 
 /* Waits up to `timeout_ms` (-1: for ever) for the VM to end. 0, -ETIMEDOUT or
  * another -errno. */

@@ -17,6 +17,7 @@
 #include "control.h"
 #include "control_message.h"
 #include "util.h"
+#include "writer.h"
 
 #define CONNECT_LIMIT_S 5
 /* `inspect` of a machine with a thousand vCPUs is some hundred KiB. */
@@ -233,23 +234,100 @@ static int call_failed(int r, const char *verb, struct fail *why)
 	return fail_set(why, EXIT_FAILED, r, verb, NULL, "%s", strerror(-r));
 }
 
-int control_call(int fd, const char *verb, json_t *args, json_t **result,
-		 int timeout_ms, struct fail *why)
+/* Waits for an answer; `sent` is what became of the request. */
+static int hear(int fd, int sent, const char *verb, json_t **result,
+		int64_t until, struct fail *why)
 {
-	_cleanup_free_ char *request = request_line(verb, args);
-	int64_t until = deadline(timeout_ms);
 	struct line answer = { 0 };
-	int r;
+	int r = sent;
 
-	if (!request)
-		return call_failed(-ENOMEM, verb, why);
-	r = send_all(fd, request, until);
 	/* Whoever closes on us may have said why before. */
 	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
 		r = receive_line(fd, &answer, until);
 	r = r ? call_failed(r, verb, why) : read_answer(&answer, result, why);
 	free(answer.text);
 	return r;
+}
+
+static int ask(int fd, const char *verb, json_t *args, json_t **result,
+	       int64_t until, struct fail *why)
+{
+	_cleanup_free_ char *request = request_line(verb, args);
+
+	if (!request)
+		return call_failed(-ENOMEM, verb, why);
+	return hear(fd, send_all(fd, request, until), verb, result, until, why);
+}
+
+int control_call(int fd, const char *verb, json_t *args, json_t **result,
+		 int timeout_ms, struct fail *why)
+{
+	return ask(fd, verb, args, result, deadline(timeout_ms), why);
+}
+
+/* ---- fds ---- */
+
+union fd_room {
+	char bytes[CMSG_SPACE(FD_BATCH * sizeof(int))];
+	struct cmsghdr align;
+};
+
+/* One byte with `n` fds. 0, or -1 with errno. */
+static int send_batch(int fd, const int *fds, size_t n)
+{
+	char byte = FD_BYTE;
+	struct iovec iov = { &byte, 1 };
+	union fd_room room = { 0 };
+	struct msghdr h = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &room,
+			    .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	return sendmsg(fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -1;
+}
+
+static int send_fds(int fd, const int *fds, size_t n, int64_t until)
+{
+	while (n > 0) {
+		size_t batch = MIN(n, FD_BATCH);
+		int r = send_batch(fd, fds, batch) ? -errno : 0;
+
+		if (r == -EAGAIN || r == -EINTR) {
+			if ((r = wait_for(fd, POLLOUT, until)))
+				return r;
+			continue;
+		}
+		if (r)
+			return r;
+		fds += batch;
+		n -= batch;
+	}
+	return 0;
+}
+
+int control_call_fds(int fd, const char *verb, json_t *args, const int *fds,
+		     unsigned nfds, json_t **result, int timeout_ms,
+		     struct fail *why)
+{
+	int64_t until = deadline(timeout_ms);
+	json_t *asked = NULL, *n;
+	bool right;
+	int r = ask(fd, verb, args, &asked, until, why);
+
+	if (r)
+		return r;
+	n = json_object_get(asked, "send");
+	right = json_is_integer(n) && json_integer_value(n) == nfds;
+	json_decref(asked);
+	if (!right)
+		return misunderstood(why);
+	return hear(fd, send_fds(fd, fds, nfds, until), verb, result, until,
+		    why);
 }
 
 int control_wait_end(int fd, int timeout_ms)

@@ -6,12 +6,10 @@
 #include "control_message.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
 #include "util.h"
 
 /* ---- in ---- */
@@ -181,8 +179,26 @@ static const struct control_op *find_op(const struct control_op *ops,
 	return NULL;
 }
 
-static int run_op(const struct request *r, const struct control_op *ops,
-		  unsigned nops, void *ctx, json_t **result, struct fail *why)
+static int run_op(const struct control_op *op, const struct request *r,
+		  json_t *args, void *ctx, struct control_request *q,
+		  bool *kept, json_t **result, struct fail *why)
+{
+	int err;
+
+	if (!op->later)
+		return op->run(ctx, args, result, why);
+	if (!q)
+		return fail_set(why, EXIT_USAGE, -ENOTCONN, r->verb, NULL,
+				"is answered on a connection only");
+	q->id = json_incref((json_t *)r->id);
+	err = op->later(ctx, q, args, why);
+	*kept = err >= 0;
+	return err;
+}
+
+static int obey(const struct request *r, const struct control_op *ops,
+		unsigned nops, void *ctx, struct control_request *q, bool *kept,
+		json_t **result, struct fail *why)
 {
 	const struct control_op *op = find_op(ops, nops, r->verb);
 	json_t *none = NULL;
@@ -195,7 +211,8 @@ static int run_op(const struct request *r, const struct control_op *ops,
 	if (!r->args && !(none = json_object()))
 		return fail_set(why, EXIT_FAILED, -ENOMEM, "control", NULL,
 				"out of memory");
-	err = op->run(ctx, r->args ? r->args : none, result, why);
+	err =
+	    run_op(op, r, r->args ? r->args : none, ctx, q, kept, result, why);
 	json_decref(none);
 	/* An operation that did not say why: at least what errno tells. */
 	if (err < 0 && why->code == EXIT_OK)
@@ -204,39 +221,53 @@ static int run_op(const struct request *r, const struct control_op *ops,
 	return err;
 }
 
-/* An answer with the request's id, which stays the request's; steals body. */
-static char *answer_line(const struct request *r, bool ok, json_t *body)
+char *control_answer_line(const json_t *id, bool ok, json_t *body)
 {
-	json_t *doc =
-	    json_pack("{s:o, s:b, s:o}", "id",
-		      r->id ? json_incref((json_t *)r->id) : json_null(), "ok",
-		      (int)ok, ok ? "result" : "error", body);
+	json_t *doc = json_pack("{s:o, s:b, s:o}", "id",
+				id ? json_incref((json_t *)id) : json_null(),
+				"ok", (int)ok, ok ? "result" : "error", body);
 
 	return control_line(doc);
 }
 
-char *control_answer(const struct control_op *ops, unsigned nops, void *ctx,
-		     const char *line, size_t len, bool *broken)
+char *control_obey(const struct control_op *ops, unsigned nops, void *ctx,
+		   struct control_request *q, const char *line, size_t len,
+		   bool *broken, bool *kept)
 {
 	struct fail why = { .code = EXIT_OK };
 	struct request r = { .doc = control_parse(line, len, &why) };
 	json_t *result = NULL;
-	char *text;
+	char *text = NULL;
 	int err = -EINVAL;
 
-	if (broken)
-		*broken = !r.doc;
+	*broken = !r.doc;
+	*kept = false;
 	if (r.doc)
 		err = read_request(&r, &why);
 	if (r.doc && err == 0)
-		err = run_op(&r, ops, nops, ctx, &result, &why);
+		err = obey(&r, ops, nops, ctx, q, kept, &result, &why);
 	if (err < 0) {
 		json_decref(result);
 		result = control_fail_to_json(&why);
 	} else if (!result) {
 		result = json_object();
 	}
-	text = answer_line(&r, err >= 0, result);
+	if (*kept)
+		json_decref(result);
+	else
+		text = control_answer_line(r.id, err >= 0, result);
 	json_decref(r.doc);
+	return text;
+}
+
+char *control_answer(const struct control_op *ops, unsigned nops, void *ctx,
+		     const char *line, size_t len, bool *broken)
+{
+	bool ends, kept;
+	char *text =
+	    control_obey(ops, nops, ctx, NULL, line, len, &ends, &kept);
+
+	if (broken)
+		*broken = ends;
 	return text;
 }
