@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 
 #include "control.h"
 #include "fdio.h"
@@ -35,6 +36,16 @@ static int hold_standard_fds(void)
 bool cli_stdout_closed(void)
 {
 	return stdout_closed;
+}
+
+void cli_raise_file_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= l.rlim_max)
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &l); /* else it is as it was */
 }
 
 /* What came from elsewhere (a guest's text, a path) cannot steer the

@@ -122,6 +122,10 @@ void cli_print_tree(const json_t *doc);
 /* Tells a failure on stderr: a line, or a JSON object. */
 void cli_print_fail(const struct fail *why, bool json);
 
+/* As many open files as the user may have: a chain has one for each of its
+ * layers. */
+void cli_raise_file_limit(void);
+
 /* Text on stderr, inside the sandbox too. */
 void cli_say(const char *text);
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "fileio.h"
 #include "key_file.h"
@@ -27,24 +26,13 @@ static int make_set(struct image_verb *v, struct fail *why)
 	return v->set ? 0 : file_failed("layers", -ENOMEM, "open", why);
 }
 
-/* A chain has a file open for each of its layers. */
-static void raise_file_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= l.rlim_max)
-		return;
-	l.rlim_cur = l.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &l); /* else it is as it was */
-}
-
 int image_verb_begin(struct image_verb *v, const struct options *o,
 		     const char *what, struct fail *why)
 {
 	int err;
 
 	*v = (struct image_verb){ .o = o, .json = options_has(o, "json") };
-	raise_file_limit();
+	cli_raise_file_limit();
 	err = cli_progress_begin(&v->progress, o, what, why);
 	if (!err && hash_init())
 		err = fail_set(why, EXIT_FAILED, -EIO, "hash", NULL,

@@ -634,6 +634,7 @@ static int start(struct run_args *a, struct fail *why)
 	_cleanup_close_ int vms = -1;
 	int code;
 
+	cli_raise_file_limit();
 	if (check_images(c, why))
 		return (int)why->code;
 	warn_of_names(c);
