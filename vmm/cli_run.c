@@ -37,7 +37,7 @@
 		.kvm = -1, .kernel = -1, .initrd = -1, .rng = -1, .in = -1,    \
 		.out = -1, .log = -1, .control = -1, .console = { -1, -1 },    \
 		.agent = -1, .vsock = -1, .status = -1, .started = -1,         \
-		.ready = -1, .lock = -1,                                       \
+		.ready = -1, .lock = -1, .pagemap = -1,                        \
 		.disk = { [0 ... CONFIG_MAX_DISKS - 1] = DISK_FILES_NONE },    \
 		.net = { [0 ... CONFIG_MAX_NETS - 1] = -1 }                    \
 	}
@@ -302,6 +302,9 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)
 		return f->kvm;
+	/* What this process has in memory, told by pages. Where there is no
+	 * /proc, a capture takes all for there. */
+	f->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	/* Last: it may start a program. */
 	err = open_nets(c, f, why);
 	if (err)

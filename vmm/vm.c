@@ -33,7 +33,9 @@
 #include "terminal.h"
 #include "thread.h"
 #include "util.h"
+#include "vm_files.h"
 #include "vsock_broker.h"
+#include "writer.h"
 
 struct vm {
 	const struct vm_config *cfg;
@@ -43,6 +45,7 @@ struct vm {
 	struct control *control;
 	struct machine *machine;
 	struct disk_set *disks;
+	struct writer *writer;
 	struct boot_source src;
 	struct loop_source signals;
 	struct loop_timer settled, button;
@@ -454,34 +457,6 @@ static int create_console(struct vm *vm, struct fail *why)
 		     : 0;
 }
 
-/* From here on: no fd but these, no file, no privilege. */
-static int confine_process(const struct vm_files *f, struct fail *why)
-{
-	const int own[] = { f->kvm,    f->kernel,     f->initrd,
-			    f->rng,    f->vsock,      f->in,
-			    f->out,    f->log,	      f->control,
-			    f->agent,  f->console[0], f->console[1],
-			    f->status, f->started,    f->ready,
-			    f->lock };
-	int keep[ARRAY_SIZE(own) + 3 * CONFIG_MAX_DISKS + CONFIG_MAX_NETS];
-	unsigned n = ARRAY_SIZE(own);
-	int r;
-
-	memcpy(keep, own, sizeof(own));
-	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++) {
-		keep[n++] = f->disk[i].base;
-		keep[n++] = f->disk[i].lock;
-		keep[n++] = f->disk[i].head;
-	}
-	memcpy(keep + n, f->net, sizeof(f->net));
-	n += CONFIG_MAX_NETS;
-	r = sandbox_close_others(keep, n);
-	if (r < 0)
-		return fail_set(why, EXIT_OWN_FAILURE, r, "sandbox", NULL,
-				"close inherited files: %s", strerror(-r));
-	return sandbox_harden(why);
-}
-
 static int create_disks(struct vm *vm, struct machine_disk *disk,
 			struct fail *why)
 {
@@ -553,6 +528,10 @@ static int build(struct vm *vm, struct fail *why)
 	if ((r = machine_create(&vm->machine, &c, why)) ||
 	    (r = machine_load(vm->machine, &vm->src, why)))
 		return r;
+	r = writer_create(&vm->writer, &vm->loop, sandbox_writer);
+	if (r < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
+				"make the writer's thread: %s", strerror(-r));
 	if (vm->files->control < 0)
 		return 0;
 	r = control_create(&vm->control, &vm->loop, vm->files->control, ops,
@@ -601,6 +580,8 @@ static int launch(struct vm *vm, struct fail *why)
 
 static void tear_down(struct vm *vm)
 {
+	/* First: its job may be about any of the others. */
+	writer_destroy(vm->writer);
 	if (vm->machine)
 		machine_destroy(vm->machine);
 	disk_set_destroy(vm->disks);
@@ -615,22 +596,7 @@ static void tear_down(struct vm *vm)
 	loop_timer_fini(&vm->loop, &vm->settled);
 	loop_timer_fini(&vm->loop, &vm->button);
 	loop_fini(&vm->loop);
-	if (vm->files->kvm >= 0)
-		close(vm->files->kvm);
-}
-
-/* The console's ends get file descriptions of their own, which do not block;
- * where that is refused, it has its ways with those we were given. The numbers
- * we were given stay open if they are the process's first three. */
-static void own_console(struct vm_files *f)
-{
-	int fd = f->in >= 0 ? console_reopen(f->in, O_RDONLY) : -1;
-
-	if (fd >= 0)
-		f->in = fd;
-	fd = f->out >= 0 ? console_reopen(f->out, O_WRONLY) : -1;
-	if (fd >= 0)
-		f->out = fd;
+	vm_files_close(vm->files);
 }
 
 int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
@@ -640,10 +606,11 @@ int vm_run(const struct vm_config *c, struct vm_files *f, struct fail *why)
 	};
 	int r;
 
-	own_console(f);
-	r = confine_process(f, why);
-	if (r < 0)
+	r = vm_files_confine(f, why);
+	if (r < 0) {
+		vm_files_close(f);
 		return (int)why->code;
+	}
 	r = loop_init(&vm.loop);
 	if (r < 0)
 		fail_set(why, EXIT_OWN_FAILURE, r, c->name, NULL,

@@ -14,8 +14,9 @@ each_thread() {
 	needs_kvm
 	live_vm boxed --cpus 3
 	pid=$(pid_of)
-	# The I/O thread, three vCPUs, and whatever the kernel keeps with them.
-	[ "$(ls /proc/"$pid"/task | wc -l)" -ge 4 ]
+	# The I/O thread, three vCPUs, the writer, and whatever the kernel keeps
+	# with them.
+	[ "$(ls /proc/"$pid"/task | wc -l)" -ge 5 ]
 	[ "$(each_thread "$pid" Seccomp)" = 2 ]
 	[ "$(each_thread "$pid" NoNewPrivs)" = 1 ]
 	[ "$(each_thread "$pid" CapEff)" = 0000000000000000 ]
@@ -39,6 +40,23 @@ each_thread() {
 	run -0 ls -l /proc/"$(pid_of)"/fd
 	[[ $output == *console.log* ]]
 	[[ $output != *secret* ]]
+}
+
+@test "sandbox: a VM may have as many files open as its user may" {
+	needs_kvm
+	ulimit -Sn 300
+	hard=$(ulimit -Hn)
+	live_vm boxed
+	run -0 awk '/Max open files/ { print $4 }' /proc/"$(pid_of)"/limits
+	[ "$output" = "$hard" ]
+}
+
+@test "sandbox: a VM has kept its way to see which pages it has" {
+	needs_kvm
+	needs_root
+	live_vm boxed
+	run -0 ls -l /proc/"$(pid_of)"/fd
+	[[ $output == *pagemap* ]]
 }
 
 @test "sandbox: what a VM does in its life stays within it" {
