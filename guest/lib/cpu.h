@@ -40,6 +40,9 @@ static inline struct cpu *cpu_this(void)
 }
 
 void trap_handle(struct trap_frame *f);
+/* For exceptions and NMIs, or an interrupt whose handler wants its frame and
+ * sends the EOI itself: `fn` runs at CPL 0 and may change where it goes on. */
+void trap_set_handler(unsigned vector, void (*fn)(struct trap_frame *));
 void guest_start(void) __attribute__((noreturn));
 void smp_ap_start(void) __attribute__((noreturn));
 void boot_info_read(void);

@@ -11,6 +11,7 @@
 typedef uint64_t cpl0_fn(uint64_t, uint64_t, uint64_t);
 
 static void (*handlers[256])(void);
+static void (*trap_handlers[256])(struct trap_frame *);
 
 static bool at_cpl3(void)
 {
@@ -64,6 +65,10 @@ void trap_handle(struct trap_frame *f)
 		f->rax = ((cpl0_fn *)f->rax)(f->rdi, f->rsi, f->rdx);
 		return;
 	}
+	if (trap_handlers[vector]) {
+		trap_handlers[vector](f);
+		return;
+	}
 	if (handlers[vector])
 		handlers[vector]();
 	else if (vector < 32)
@@ -75,6 +80,11 @@ void trap_handle(struct trap_frame *f)
 void irq_set_handler(unsigned vector, void (*fn)(void))
 {
 	handlers[vector & 255] = fn;
+}
+
+void trap_set_handler(unsigned vector, void (*fn)(struct trap_frame *))
+{
+	trap_handlers[vector & 255] = fn;
 }
 
 static uint64_t irq_disable_cpl0(uint64_t a, uint64_t b, uint64_t c)
