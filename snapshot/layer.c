@@ -374,6 +374,11 @@ int layer_fd(const struct layer *l)
 	return l->fd;
 }
 
+int layer_take_fd(struct layer *l)
+{
+	return steal_fd(&l->fd);
+}
+
 uint64_t layer_file_bytes(const struct layer *l)
 {
 	return l->file_bytes;

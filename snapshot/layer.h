@@ -79,6 +79,8 @@ const struct object_id *layer_id(const struct layer *l);
 const char *layer_name(const struct layer *l);
 uint32_t layer_flags(const struct layer *l);
 int layer_fd(const struct layer *l);
+/* Its fd, the caller's from here on: the layer can only be closed. */
+int layer_take_fd(struct layer *l);
 uint64_t layer_file_bytes(const struct layer *l);
 uint32_t layer_data_pages(const struct layer *l);
 uint64_t layer_meta_bytes(const struct layer *l);

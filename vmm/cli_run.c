@@ -291,7 +291,8 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	if ((err = open_images(c, f, why)) || (err = save_config(c, d, why)) ||
 	    (err = open_own(d, f, why)) || (err = open_serial(c, f, why)) ||
 	    (err = open_share(c, f, why)) || (err = open_agent(c, d, f, why)) ||
-	    (err = disk_open_all(c, d, f->disks_stay, f->disk, why)))
+	    (err = disk_open_all(c, d, f->disks_stay, f->disk, &f->layer,
+				 &f->nlayers, why)))
 		return err;
 	if (c->rng) {
 		f->rng = open("/dev/urandom", O_RDONLY | O_CLOEXEC);

@@ -7,9 +7,9 @@
  */
 #include "disk_io.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -26,6 +26,9 @@
 #define PATIENCE_NS	20000000
 #define PATIENCE_MAX_NS 1280000000
 
+/* Of a place in the ring: neither a file's nor free. */
+#define LOST_PLACE (-2)
+
 struct disk_io {
 	struct loop *loop;
 	struct uring *ring; /* NULL: refused */
@@ -36,8 +39,10 @@ struct disk_io {
 	struct disk_io_op *later, **later_last;
 	uint64_t no_inline_until_ns, patience_ns;
 	bool no_nowait; /* the file system has no RWF_NOWAIT */
+	/* By the ring's places; -1: free. Another thread may add and drop
+	 * some, while this one looks for others. */
 	unsigned nfds;
-	int *fds;
+	atomic_int *fds;
 	struct disk_io_counts counts;
 };
 
@@ -256,38 +261,35 @@ static int allocate_now(const struct disk_io_op *op)
 		   : 0;
 }
 
-static int try_at_once(struct disk_io *io, const struct disk_io_op *op)
+static int try_at_once(struct disk_io *io, const struct disk_io_op *op,
+		       bool ring)
 {
 	switch (op->kind) {
 	case DISK_IO_READ:
-		return io->ring ? read_cached(io, op) : read_flags(io, op, 0);
+		return ring ? read_cached(io, op) : read_flags(io, op, 0);
 	case DISK_IO_WRITE:
-		return io->ring ? write_quick(io, op) : write_now(op);
+		return ring ? write_quick(io, op) : write_now(op);
 	case DISK_IO_SYNC:
-		return io->ring		   ? DISK_IO_PENDING
-		       : fdatasync(op->fd) ? -errno
-					   : 0;
+		return ring ? DISK_IO_PENDING : fdatasync(op->fd) ? -errno : 0;
 	case DISK_IO_PUNCH:
 	case DISK_IO_ZERO:
-		return io->ring ? DISK_IO_PENDING : allocate_now(op);
+		return ring ? DISK_IO_PENDING : allocate_now(op);
 	}
 	return -EINVAL;
 }
 
-static unsigned file_of(const struct disk_io *io, int fd)
+/* The place of a file in the ring; -1: it has none. */
+static int file_of(const struct disk_io *io, int fd)
 {
-	unsigned i = 0;
-
-	while (i < io->nfds && io->fds[i] != fd)
-		i++;
-	assert(i < io->nfds);
-	return i;
+	for (unsigned i = 0; io->ring && i < io->nfds; i++)
+		if (atomic_load_explicit(&io->fds[i], memory_order_relaxed) ==
+		    fd)
+			return (int)i;
+	return -1;
 }
 
-static int queue(struct disk_io *io, struct disk_io_op *op)
+static int queue(struct disk_io *io, struct disk_io_op *op, unsigned file)
 {
-	unsigned file = file_of(io, op->fd);
-
 	op->ring.done = op_ended;
 	switch (op->kind) {
 	case DISK_IO_READ:
@@ -308,17 +310,44 @@ static int queue(struct disk_io *io, struct disk_io_op *op)
 
 int disk_io_start(struct disk_io *io, struct disk_io_op *op)
 {
-	int n = try_at_once(io, op);
+	int file = file_of(io, op->fd);
+	int n = try_at_once(io, op, file >= 0);
 
 	if (n != DISK_IO_PENDING) {
 		io->counts.at_once++;
 		return n;
 	}
-	n = queue(io, op);
+	n = queue(io, op, (unsigned)file);
 	if (n)
 		return n;
 	io->counts.by_ring++;
 	return DISK_IO_PENDING;
+}
+
+/* ---- files ---- */
+
+int disk_io_add_file(struct disk_io *io, int fd)
+{
+	int at = file_of(io, -1), err;
+
+	if (!io->ring)
+		return 0;
+	err = at < 0 ? -ENOSPC : uring_set_file(io->ring, (unsigned)at, fd);
+	if (!err)
+		atomic_store(&io->fds[at], fd);
+	return err;
+}
+
+void disk_io_drop_file(struct disk_io *io, int fd)
+{
+	int at = file_of(io, fd), err;
+
+	if (at < 0)
+		return;
+	/* A place that the kernel does not clear is not used again, not even
+	 * by another file that gets the same number. */
+	err = uring_set_file(io->ring, (unsigned)at, -1);
+	atomic_store(&io->fds[at], err ? LOST_PLACE : -1);
 }
 
 /* ---- made, gone ---- */
@@ -338,8 +367,8 @@ static int make_ring(struct disk_io *io, const struct disk_io_config *c)
 {
 	const struct uring_config r = {
 		.entries = DISK_IO_DEPTH,
-		.fds = io->fds,
-		.nfds = io->nfds,
+		.fds = c->fds,
+		.nfds = c->nfds,
 		.spare = c->spare,
 	};
 	int err =
@@ -370,12 +399,12 @@ int disk_io_create(struct disk_io **out, const struct disk_io_config *c)
 	io->patience_ns = PATIENCE_NS;
 	io->task.run = on_task;
 	io->later_last = &io->later;
-	io->nfds = c->nfds;
-	io->fds = malloc(MAX(c->nfds, 1) * sizeof(*io->fds));
-	if (io->fds) {
-		memcpy(io->fds, c->fds, c->nfds * sizeof(*io->fds));
+	io->nfds = c->nfds + c->spare;
+	io->fds = calloc(io->nfds + 1, sizeof(*io->fds));
+	for (unsigned i = 0; io->fds && i < io->nfds; i++)
+		atomic_init(&io->fds[i], i < c->nfds ? c->fds[i] : -1);
+	if (io->fds)
 		err = make_ring(io, c);
-	}
 	if (err)
 		disk_io_destroy(io);
 	else

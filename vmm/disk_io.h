@@ -9,12 +9,12 @@
  *           else by the ring
  *   sync, punch, zero   by the ring
  *
- * Where the kernel refuses us a ring all is done at once, and the thread waits
- * for slow ones. docs/performance.md,
+ * Where the kernel refuses us a ring, and on files that it was not given, all
+ * is done at once, and the thread waits for slow ones. docs/performance.md,
  * "Disks", has the figures behind this.
  *
- * Owner: the I/O thread. Nothing is locked by it: `done` and `settle` take the
- * lock of the disk they are for.
+ * Owner: the I/O thread, but for what says another. Nothing is locked by it:
+ * `done` and `settle` take the lock of the disk they are for.
  */
 #ifndef TINTYPE_DISK_IO_H
 #define TINTYPE_DISK_IO_H
@@ -40,7 +40,7 @@ struct disk_io_op {
 	struct uring_op ring; /* private, as is `next` */
 	struct disk_io_op *next;
 	enum disk_io_kind kind;
-	int fd;		 /* one of those that the engine was made with */
+	int fd;		 /* by the ring: one of its files */
 	unsigned niov;	 /* READ, WRITE: 1 to DISK_IO_IOVS */
 	uint64_t offset; /* all but SYNC */
 	uint64_t bytes;	 /* all but SYNC; of iov together */
@@ -74,6 +74,15 @@ struct disk_io_config {
 int disk_io_create(struct disk_io **out, const struct disk_io_config *c);
 void disk_io_destroy(struct disk_io *io); /* nothing is on its way */
 bool disk_io_has_ring(const struct disk_io *io);
+
+/*
+ * A file that comes later is given to the ring, or one is taken from it, which
+ * lets go of it: no operation on it is on its way. On any one thread, at a time
+ * when the I/O thread begins none on that fd. 0; -ENOSPC when all places are
+ * taken, or -errno: it is done without the ring then.
+ */
+int disk_io_add_file(struct disk_io *io, int fd);
+void disk_io_drop_file(struct disk_io *io, int fd);
 
 /* 0, or why this kernel refuses us a ring: for `doctor`. */
 int disk_io_probe(void);

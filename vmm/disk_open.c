@@ -2,39 +2,33 @@
 /* Disks opened, their heads found again or made. */
 #include "disk_open.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "disk_dir.h"
 #include "disk_import.h"
-#include "disk_roots.h"
+#include "disk_parents.h"
+#include "disk_recover.h"
 #include "fileio.h"
-#include "head.h"
+#include "layer.h"
 #include "util.h"
-
-/* The first extent of a head's log: room for 2,047 records before it has to
- * be made longer, which takes a sync. */
-#define LOG_PAGES 16
-
-#define FILE_TEXT (CONFIG_DISK_ID_MAX + DISK_UID_TEXT + 8)
 
 /* What is at hand while a VM's disks are opened. */
 struct opening {
 	const struct vm_config *c;
-	const struct vm_dir *d;
-	bool durable;
-	int lock, heads, bases; /* capture.lock; directories, -1: none */
-	struct disk_roots roots;
+	struct disk_dir dir;
+	struct disk_parents parents;
+	struct disk_chain_found chain[CONFIG_MAX_DISKS];
+	struct disk_head_ref *keep;
+	size_t nkeep, keep_room;
 	struct fail *why;
 };
 
 static int failed(const struct opening *o, int err, const char *what)
 {
-	return file_failed(o->d->name, err, what, o->why);
+	return file_failed(o->dir.vm->name, err, what, o->why);
 }
 
 static bool wants_head(const struct disk_config *c)
@@ -42,190 +36,164 @@ static bool wants_head(const struct disk_config *c)
 	return !c->read_only && !c->direct;
 }
 
-/* ---- the directory ---- */
-
-static int lock_captures(struct opening *o)
+static int opening_begin(struct opening *o, const struct vm_dir *d,
+			 bool durable)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int err = disk_dir_lock(&o->dir, d, durable, o->why);
 
-	o->lock = vm_dir_open(o->d, "capture.lock", O_RDWR | O_CREAT);
-	if (o->lock < 0)
-		return failed(o, o->lock, "open capture.lock");
-	if (fcntl(o->lock, F_OFD_SETLK, &l) == 0)
-		return 0;
-	return fail_set(o->why, EXIT_CONFLICT, -EBUSY, o->d->name,
-			"try again when it is done",
-			"a capture of it is being made");
-}
-
-/* One of ours below the VM's own, which is private. */
-static int open_dir(struct opening *o, const char *name, int *fd)
-{
-	if (*fd >= 0)
-		return 0;
-	if (mkdirat(o->d->fd, name, 0700) == 0) {
-		if (o->durable && fsync(o->d->fd))
-			return failed(o, -errno, "sync directory");
-	} else if (errno != EEXIST) {
-		return failed(o, -errno, "make directory");
-	}
-	*fd = openat(o->d->fd, name,
-		     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return *fd < 0 ? failed(o, -errno, "open directory") : 0;
-}
-
-static int sync_dir(const struct opening *o, int dir)
-{
-	return o->durable && fsync(dir) ? failed(o, -errno, "sync directory")
-					: 0;
-}
-
-/* Never through a link, and only what is ours. A sealed head may have two
- * names. */
-static int open_own(const struct opening *o, int dir, const char *name,
-		    int flags)
-{
-	int fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_uid == geteuid())
-		return fd;
-	close(fd);
-	return -EPERM;
-}
-
-static int opening_begin(struct opening *o)
-{
-	int err = lock_captures(o);
-
-	return err ? err : disk_roots_read(&o->roots, o->d, o->why);
+	return err ? err
+		   : disk_parents_read(&o->parents, d, &o->dir.roots, o->why);
 }
 
 static void opening_end(struct opening *o)
 {
-	disk_roots_free(&o->roots);
-	cleanup_close(&o->lock);
-	cleanup_close(&o->heads);
-	cleanup_close(&o->bases);
-}
-
-/* ---- what nobody names goes ---- */
-
-static void head_name(char name[FILE_TEXT], const struct disk_root *r)
-{
-	snprintf(name, FILE_TEXT, "%s.%s", r->id, r->uid);
-}
-
-static void base_name(char name[FILE_TEXT], const struct disk_root *r)
-{
-	snprintf(name, FILE_TEXT, "%s.raw", r->id);
-}
-
-static bool is_named(const struct disk_roots *roots, const char *file)
-{
-	char name[FILE_TEXT];
-
-	for (unsigned i = 0; i < roots->n; i++) {
-		const struct disk_root *r = &roots->root[i];
-
-		head_name(name, r);
-		if (r->uid[0] && !strcmp(name, file))
-			return true;
-		base_name(name, r);
-		if (r->qcow2 && !strcmp(name, file))
-			return true;
-	}
-	return false;
-}
-
-static void clean(const struct disk_roots *roots, int dir)
-{
-	int fd =
-	    dir < 0 ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *all = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-
-	while (all && (e = readdir(all)))
-		if (e->d_name[0] != '.' && !is_named(roots, e->d_name))
-			unlinkat(dir, e->d_name, 0);
-	if (all)
-		closedir(all);
+	disk_dir_unlock(&o->dir);
+	disk_parents_free(&o->parents);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		disk_chain_free(&o->chain[i]);
+	free(o->keep);
 }
 
 /* ---- heads ---- */
 
-static void uid_text(char text[DISK_UID_TEXT], const uint8_t uid[UID_BYTES])
+static int keep(struct opening *o, const char *id, const char *uid)
 {
-	for (unsigned i = 0; i < UID_BYTES; i++)
-		snprintf(text + 2 * i, 3, "%02x", uid[i]);
+	if (array_reserve(&o->keep, &o->keep_room, o->nkeep + 1,
+			  sizeof(*o->keep)))
+		return failed(o, -ENOMEM, "open disks");
+	o->keep[o->nkeep++] = (struct disk_head_ref){ id, uid };
+	return 0;
 }
 
-/* A complete, synced, empty head, then its name. */
-static int make_head(struct opening *o, struct disk_root *r, uint64_t bytes,
-		     int *fd)
+static int first_head(struct opening *o, struct disk_root *r, uint64_t bytes,
+		      struct disk_chain_found *c)
 {
 	struct head_info info = { .bytes = bytes, .below_kind = BELOW_NOTHING };
-	char temp[FILE_TEXT], name[FILE_TEXT];
-	int err = open_dir(o, "heads", &o->heads);
+	_cleanup_close_ int fd = -1;
+	int err =
+	    disk_dir_make_head(&o->dir, r->id, &info, 0, r->uid, &fd, o->why);
 
 	if (err)
 		return err;
-	snprintf(temp, sizeof(temp), "%s.new", r->id);
-	unlinkat(o->heads, temp, 0);
-	*fd = open_own(o, o->heads, temp, O_RDWR | O_CREAT | O_EXCL);
-	if (*fd < 0)
-		return failed(o, *fd, "make a head");
-	err = head_create(*fd, temp, &info, LOG_PAGES, o->why);
-	if (err) {
-		unlinkat(o->heads, temp, 0);
-		return err;
+	memcpy(c->uid[c->n++], r->uid, sizeof(r->uid));
+	o->dir.roots.dirty = true;
+	return disk_dir_sync_heads(&o->dir, o->why);
+}
+
+static int open_chain(struct opening *o, const struct disk_config *d,
+		      struct disk_chain_found *c, struct disk_files *f)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < c->n && !err; i++) {
+		int fd = disk_dir_open_head(&o->dir, d->id, c->uid[i], O_RDWR,
+					    o->why);
+
+		if (fd < 0)
+			return fd;
+		if (i + 1 < c->n)
+			f->below[f->nbelow++] = fd;
+		else
+			f->head = fd;
+		err = keep(o, d->id, c->uid[i]);
 	}
-	uid_text(r->uid, info.uid);
-	head_name(name, r);
-	if (renameat(o->heads, temp, o->heads, name))
-		return failed(o, -errno, "name a head");
-	o->roots.dirty = true;
-	return sync_dir(o, o->heads);
-}
-
-static int lost(const struct opening *o, const struct disk_root *r,
-		const char *what)
-{
-	char object[256], hint[160];
-
-	snprintf(object, sizeof(object), "%s: disk %s", o->d->name, r->id);
-	snprintf(hint, sizeof(hint), "give it up by 'tintype rm %s'",
-		 o->d->name);
-	return fail_set(o->why, EXIT_INTEGRITY, -EBADMSG, object, hint,
-			"the head that has its changes %s", what);
-}
-
-static int find_head(struct opening *o, struct disk_root *r, uint64_t bytes,
-		     int *fd)
-{
-	char name[FILE_TEXT], uid[DISK_UID_TEXT];
-	struct head_info info;
-	int err = open_dir(o, "heads", &o->heads);
-
-	if (err)
+	for (unsigned i = 0; i < c->nsealed && !err; i++)
+		err = keep(o, d->id, c->sealed[i].uid);
+	f->on_image = c->on_image;
+	f->layer = c->layer;
+	f->root = c->root;
+	if (err || !c->nsealed)
 		return err;
-	head_name(name, r);
-	*fd = open_own(o, o->heads, name, O_RDWR);
-	if (*fd == -ENOENT)
-		return lost(o, r, "is missing");
-	if (*fd < 0)
-		return failed(o, *fd, "open a head");
-	err = head_read_info(*fd, name, &info, o->why);
-	if (err)
-		return err;
-	uid_text(uid, info.uid);
-	if (strcmp(uid, r->uid) || info.bytes != bytes ||
-	    info.below_kind != BELOW_NOTHING)
-		return lost(o, r, "is another disk's");
+	f->sealed = calloc(c->nsealed, sizeof(*f->sealed));
+	if (!f->sealed)
+		return failed(o, -ENOMEM, "open disks");
+	memcpy(f->sealed, c->sealed, c->nsealed * sizeof(*f->sealed));
+	f->nsealed = c->nsealed;
 	return 0;
+}
+
+static int open_heads(struct opening *o, unsigned i, struct disk_root *r,
+		      struct disk_files *f)
+{
+	struct disk_chain_found *c = &o->chain[i];
+	int err = r->uid[0] ? disk_recover_chain(&o->dir, &o->parents, r,
+						 f->bytes, c, o->why)
+			    : first_head(o, r, f->bytes, c);
+
+	return err ? err : open_chain(o, &o->c->disk[i], c, f);
+}
+
+/* ---- layers ---- */
+
+/* The sealed head in heads/ that is this layer; else what the store has. */
+static int find_layer(void *ctx, const struct object_id *id)
+{
+	struct opening *o = ctx;
+	char name[DISK_HEAD_TEXT];
+
+	for (unsigned i = 0; i < o->c->ndisks; i++) {
+		const struct disk_chain_found *c = &o->chain[i];
+
+		for (unsigned k = 0; k < c->nsealed; k++) {
+			if (!object_id_equal(&c->sealed[k].id, id))
+				continue;
+			disk_head_name(name, o->c->disk[i].id,
+				       c->sealed[k].uid);
+			return disk_dir_open_own(o->dir.heads, name, O_RDONLY);
+		}
+	}
+	return disk_parents_layer(&o->parents, id);
+}
+
+static int open_layer(struct opening *o, struct layer_set *set,
+		      const char *disk, const struct object_id *id)
+{
+	char object[256], name[ID_SHORT + 8] = "layer ";
+	struct layer *l;
+	int fd;
+
+	if (layer_set_find(set, id))
+		return 0;
+	object_id_short(name + strlen(name), id);
+	fd = find_layer(o, id);
+	if (fd >= 0)
+		return layer_open(set, fd, name, id, &l, o->why);
+	snprintf(object, sizeof(object), "%s: disk %s", o->dir.vm->name, disk);
+	return fail_set(o->why, EXIT_INTEGRITY, fd, object,
+			"restore the store from a copy", "lies on %s: %s", name,
+			fd == -ENOENT ? "which is not in the store"
+				      : strerror(-fd));
+}
+
+static int take_layers(struct opening *o, struct layer_set *set, int **layer,
+		       unsigned *n)
+{
+	unsigned count = layer_set_count(set);
+	int *all = reallocarray(*layer, *n + count + 1, sizeof(*all));
+
+	if (!all)
+		return failed(o, -ENOMEM, "open layers");
+	*layer = all;
+	for (unsigned i = 0; i < count; i++)
+		all[(*n)++] = layer_take_fd(layer_set_at(set, i));
+	return 0;
+}
+
+static int open_layers(struct opening *o, const struct disk_files *f,
+		       int **layer, unsigned *n)
+{
+	struct layer_set *set = layer_set_create(NULL, NULL);
+	int err = set ? 0 : failed(o, -ENOMEM, "open layers");
+
+	for (unsigned i = 0; i < o->c->ndisks && !err; i++)
+		if (f[i].on_image)
+			err = open_layer(o, set, o->c->disk[i].id, &f[i].layer);
+	if (!err)
+		err = layer_link(set, find_layer, o, o->why);
+	if (!err)
+		err = take_layers(o, set, layer, n);
+	layer_set_destroy(set);
+	return err;
 }
 
 /* ---- one disk ---- */
@@ -238,7 +206,7 @@ static int refuse_hidden(const struct opening *o, const struct disk_config *c)
 	snprintf(object, sizeof(object), "disk %s (%s)", c->path, c->id);
 	snprintf(hint, sizeof(hint),
 		 "leave out %s, give another id=, or 'tintype rm %s'",
-		 c->direct ? "direct" : "ro", o->d->name);
+		 c->direct ? "direct" : "ro", o->dir.vm->name);
 	return fail_set(o->why, EXIT_CONFLICT, -EEXIST, object, hint,
 			"has changes of its own from an earlier start, which "
 			"would not be seen");
@@ -248,75 +216,98 @@ static int refuse_hidden(const struct opening *o, const struct disk_config *c)
 static int use_import(struct opening *o, const struct disk_root *r,
 		      struct disk_source *s)
 {
-	char name[FILE_TEXT];
-	int err = open_dir(o, "bases", &o->bases);
+	char name[DISK_HEAD_TEXT];
+	int bases = disk_dir_bases(&o->dir, o->why), err;
 
-	if (err)
-		return err;
-	base_name(name, r);
+	if (bases < 0)
+		return bases;
+	disk_base_name(name, r->id);
 	close(s->fd);
-	s->fd = open_own(o, o->bases, name, O_RDONLY);
+	s->fd = disk_dir_open_own(bases, name, O_RDONLY);
 	if (s->fd < 0)
 		return failed(o, s->fd, "open an imported disk");
-	/* A VM that does not stay takes it along, however it ends: its
-	 * directory may lie there for long before it is swept. */
-	if (!o->durable && unlinkat(o->bases, name, 0))
-		return failed(o, -errno, "unname an imported disk");
 	err = file_bytes(s->fd, &s->bytes);
 	return err ? failed(o, err, "look at an imported disk")
-		   : disk_bytes_judge(s->bytes, o->d->name, o->why);
+		   : disk_bytes_judge(s->bytes, o->dir.vm->name, o->why);
 }
 
-static int open_one(struct opening *o, const struct disk_config *c,
-		    struct disk_files *f)
+/* A VM that does not stay takes it along, however it ends: its directory may
+ * lie there for long before it is swept. */
+static int unname_import(struct opening *o, const char *id)
 {
-	struct disk_source s;
-	struct disk_root *r = disk_roots_find(&o->roots, c->id);
-	int err = disk_source_open(&s, c, o->why);
+	char name[DISK_HEAD_TEXT];
 
+	disk_base_name(name, id);
+	return unlinkat(o->dir.bases, name, 0)
+		   ? failed(o, -errno, "unname an imported disk")
+		   : 0;
+}
+
+/* The disk's file, locked, and its root (NULL: it needs none). What was opened
+ * is the caller's, also after a failure. */
+static int open_base(struct opening *o, const struct disk_config *c,
+		     struct disk_source *s, struct disk_root **r)
+{
+	int err = disk_source_open(s, c, o->why);
+
+	*r = disk_roots_find(&o->dir.roots, c->id);
 	if (err)
 		return err;
-	if ((err = disk_source_lock(&s, c, o->d->name, o->why)) == 0) {
-		if (r && r->uid[0] && !wants_head(c))
+	if ((err = disk_source_lock(s, c, o->dir.vm->name, o->why)) == 0) {
+		if (*r && (*r)->uid[0] && !wants_head(c))
 			err = refuse_hidden(o, c);
-		else if (r && (wants_head(c) || c->qcow2))
-			err = disk_root_compare(r, o->d, c, &s, o->why);
+		else if (*r && (wants_head(c) || c->qcow2))
+			err = disk_root_compare(*r, o->dir.vm, c, s, o->why);
 	}
-	if (!err && !r && wants_head(c))
-		err = disk_roots_add(&o->roots, c, &s, &r, o->why);
-	if (!err && c->qcow2)
-		err = use_import(o, r, &s);
+	if (!err && !*r && wants_head(c))
+		err = disk_roots_add(&o->dir.roots, c, s, r, o->why);
+	return !err && c->qcow2 ? use_import(o, *r, s) : err;
+}
+
+static int open_one(struct opening *o, unsigned i, struct disk_files *f)
+{
+	const struct disk_config *c = &o->c->disk[i];
+	struct disk_source s = { .fd = -1, .lock = -1 };
+	struct disk_root *r;
+	int err = open_base(o, c, &s, &r);
+
 	f->base = s.fd;
 	f->lock = s.lock;
 	f->bytes = s.bytes;
-	if (err || !wants_head(c))
-		return err;
-	return r->uid[0] ? find_head(o, r, s.bytes, &f->head)
-			 : make_head(o, r, s.bytes, &f->head);
+	if (!err && c->qcow2 && !o->dir.durable)
+		err = unname_import(o, c->id);
+	return err || !wants_head(c) ? err : open_heads(o, i, r, f);
 }
 
 int disk_open_all(const struct vm_config *c, const struct vm_dir *d,
-		  bool durable, struct disk_files *files, struct fail *why)
+		  bool durable, struct disk_files *files, int **layer,
+		  unsigned *nlayers, struct fail *why)
 {
 	struct opening o = { .c = c,
-			     .d = d,
-			     .durable = durable,
-			     .lock = -1,
-			     .heads = -1,
-			     .bases = -1,
+			     .dir = DISK_DIR_NONE,
+			     .parents = DISK_PARENTS_NONE,
 			     .why = why };
-	int err = c->ndisks ? opening_begin(&o) : 0;
+	int err = c->ndisks ? opening_begin(&o, d, durable) : 0;
 
+	if (!err && c->ndisks)
+		err = disk_recover_roots(&o.dir, &o.parents, why);
 	for (unsigned i = 0; i < c->ndisks && !err; i++)
-		err = open_one(&o, &c->disk[i], &files[i]);
-	if (!err && o.roots.dirty)
-		err = disk_roots_write(&o.roots, d, durable, why);
-	if (!err) {
-		clean(&o.roots, o.heads);
-		clean(&o.roots, o.bases);
-	}
+		err = open_one(&o, i, &files[i]);
+	if (!err)
+		err = open_layers(&o, files, layer, nlayers);
+	if (!err && o.dir.roots.dirty)
+		err = disk_roots_write(&o.dir.roots, d, durable, why);
+	if (!err && c->ndisks)
+		disk_dir_trim(&o.dir, o.keep, (unsigned)o.nkeep);
 	opening_end(&o);
 	return err;
+}
+
+void disk_files_free(struct disk_files *f)
+{
+	free(f->sealed);
+	f->sealed = NULL;
+	f->nsealed = 0;
 }
 
 int disk_check_all(const struct vm_config *c, struct fail *why)
@@ -332,44 +323,105 @@ int disk_check_all(const struct vm_config *c, struct fail *why)
 	return err;
 }
 
+/* ---- a VM that begins with a snapshot's disks ---- */
+
+static int begin_one(struct opening *o, const struct disk_config *c,
+		     const struct disk_origin *from)
+{
+	struct head_info info = { .bytes = from->bytes,
+				  .below_kind = BELOW_LAYER,
+				  .below_root = from->root,
+				  .below_layer = from->layer };
+	struct disk_source s = { .fd = -1, .lock = -1 };
+	_cleanup_close_ int fd = -1;
+	struct disk_root *r;
+	char object[256];
+	int err = open_base(o, c, &s, &r);
+
+	disk_source_close(&s);
+	if (err)
+		return err;
+	snprintf(object, sizeof(object), "disk %s (%s)", c->path, c->id);
+	if (!wants_head(c) || r->uid[0])
+		return fail_set(o->why, EXIT_CONFLICT, -EEXIST, object,
+				r && r->uid[0] ? "give the VM another name"
+					       : "leave out ro and direct",
+				"cannot go on from the snapshot's");
+	if (s.bytes != from->bytes)
+		return fail_set(o->why, EXIT_CONFLICT, -ESTALE, object,
+				"give the file that the snapshot's disk lies "
+				"on",
+				"has %llu bytes, the snapshot's disk %llu",
+				(unsigned long long)s.bytes,
+				(unsigned long long)from->bytes);
+	return disk_dir_make_head(&o->dir, c->id, &info, 0, r->uid, &fd,
+				  o->why);
+}
+
+int disk_begin_all(const struct vm_config *c, const struct vm_dir *d,
+		   bool durable, const struct object_id *manifest,
+		   const struct disk_origin *origin, unsigned n,
+		   struct fail *why)
+{
+	struct opening o = { .c = c,
+			     .dir = DISK_DIR_NONE,
+			     .parents = DISK_PARENTS_NONE,
+			     .why = why };
+	int err = opening_begin(&o, d, durable);
+
+	for (unsigned i = 0; i < c->ndisks && !err; i++)
+		for (unsigned k = 0; k < n && !err; k++)
+			if (!strcmp(origin[k].id, c->disk[i].id))
+				err = begin_one(&o, &c->disk[i], &origin[k]);
+	if (!err && o.dir.heads >= 0)
+		err = disk_dir_sync_heads(&o.dir, why);
+	if (!err && disk_roots_set_parents(&o.dir.roots, manifest, 1))
+		err = failed(&o, -ENOMEM, "write roots.json");
+	if (!err)
+		err = disk_roots_write(&o.dir.roots, d, durable, why);
+	opening_end(&o);
+	return err;
+}
+
 /* ---- imports ---- */
 
 static int import(struct opening *o, const struct disk_config *c,
 		  const struct disk_source *s)
 {
-	char temp[FILE_TEXT], name[FILE_TEXT], object[256];
+	char temp[DISK_HEAD_TEXT], name[DISK_HEAD_TEXT], object[256];
 	struct disk_root *r;
-	int err = open_dir(o, "bases", &o->bases);
+	int bases = disk_dir_bases(&o->dir, o->why), err;
 
-	if (!err)
-		err = disk_roots_add(&o->roots, c, s, &r, o->why);
+	err =
+	    bases < 0 ? bases : disk_roots_add(&o->dir.roots, c, s, &r, o->why);
 	if (err)
 		return err;
 	snprintf(object, sizeof(object), "disk %s", c->path);
 	snprintf(temp, sizeof(temp), "%s.new", c->id);
-	unlinkat(o->bases, temp, 0);
-	err = disk_import_qcow2(s->fd, o->bases, temp, object, o->why);
+	unlinkat(bases, temp, 0);
+	err = disk_import_qcow2(s->fd, bases, temp, object, o->why);
 	if (err)
 		return err;
-	base_name(name, r);
-	if (renameat(o->bases, temp, o->bases, name))
+	disk_base_name(name, r->id);
+	if (renameat(bases, temp, bases, name))
 		return failed(o, -errno, "name an imported disk");
-	err = sync_dir(o, o->bases);
+	err = disk_dir_sync(&o->dir, bases, o->why);
 	return err ? err
-		   : disk_roots_write(&o->roots, o->d, o->durable, o->why);
+		   : disk_roots_write(&o->dir.roots, o->dir.vm, o->dir.durable,
+				      o->why);
 }
 
 static int import_one(struct opening *o, const struct disk_config *c)
 {
 	struct disk_source s;
-	const struct disk_root *r = disk_roots_find(&o->roots, c->id);
+	const struct disk_root *r = disk_roots_find(&o->dir.roots, c->id);
 	int err = disk_source_open(&s, c, o->why);
 
 	if (err)
 		return err;
-	err = disk_source_lock(&s, c, o->d->name, o->why);
+	err = disk_source_lock(&s, c, o->dir.vm->name, o->why);
 	if (!err)
-		err = r ? disk_root_compare(r, o->d, c, &s, o->why)
+		err = r ? disk_root_compare(r, o->dir.vm, c, &s, o->why)
 			: import(o, c, &s);
 	disk_source_close(&s);
 	return err;
@@ -379,18 +431,15 @@ int disk_import_all(const struct vm_config *c, const struct vm_dir *d,
 		    struct fail *why)
 {
 	struct opening o = { .c = c,
-			     .d = d,
-			     .durable = true,
-			     .lock = -1,
-			     .heads = -1,
-			     .bases = -1,
+			     .dir = DISK_DIR_NONE,
+			     .parents = DISK_PARENTS_NONE,
 			     .why = why };
 	bool any = false;
 	int err;
 
 	for (unsigned i = 0; i < c->ndisks; i++)
 		any |= c->disk[i].qcow2;
-	err = any ? opening_begin(&o) : 0;
+	err = any ? disk_dir_lock(&o.dir, d, true, why) : 0;
 	for (unsigned i = 0; i < c->ndisks && !err; i++)
 		if (c->disk[i].qcow2)
 			err = import_one(&o, &c->disk[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   {"v":1, "parents":[], "heads":{ID: UID}, "next":{}, "scratch":false,
+ *   {"v":1, "parents":[ID..], "heads":{ID: UID}, "next":{ID: UID},
+ *    "scratch":false,
  *    "bases":{ID: {"path", "bytes", "mtime_ns", "format"}}}
  */
 #include "disk_roots.h"
@@ -63,14 +64,31 @@ static int read_base(struct disk_root *r, const json_t *o)
 	return r->path ? 0 : -ENOMEM;
 }
 
-static int read_roots(struct disk_roots *r, json_t *doc)
+/* The uid that `from` has for the disk, if any; counted off `left`. */
+static int read_uid(char uid[DISK_UID_TEXT], const json_t *from, const char *id,
+		    size_t *left)
+{
+	const json_t *text = json_object_get(from, id);
+
+	if (!text)
+		return 0;
+	if (!is_uid(json_string_value(text)))
+		return -EBADMSG;
+	memcpy(uid, json_string_value(text), DISK_UID_TEXT);
+	--*left;
+	return 0;
+}
+
+static int read_disks(struct disk_roots *r, json_t *doc)
 {
 	const json_t *heads = json_object_get(doc, "heads");
+	const json_t *next = json_object_get(doc, "next");
 	json_t *bases = json_object_get(doc, "bases"), *base;
 	const char *id;
-	size_t left = json_object_size(heads);
+	size_t left = json_object_size(heads) + json_object_size(next);
 
-	if (!json_is_object(heads) || !json_is_object(bases))
+	if (!json_is_object(heads) || !json_is_object(next) ||
+	    !json_is_object(bases))
 		return -EBADMSG;
 	r->root = calloc(json_object_size(bases) + 1, sizeof(*r->root));
 	if (!r->root)
@@ -78,7 +96,6 @@ static int read_roots(struct disk_roots *r, json_t *doc)
 	json_object_foreach(bases, id, base)
 	{
 		struct disk_root *x = &r->root[r->n++];
-		const json_t *uid = json_object_get(heads, id);
 		int err = -EBADMSG;
 
 		if (config_name_valid(id) && strlen(id) <= CONFIG_DISK_ID_MAX)
@@ -86,23 +103,51 @@ static int read_roots(struct disk_roots *r, json_t *doc)
 		if (err)
 			return err;
 		memcpy(x->id, id, strlen(id) + 1);
-		if (!uid)
-			continue;
-		if (!is_uid(json_string_value(uid)))
+		if (read_uid(x->uid, heads, id, &left) ||
+		    read_uid(x->next, next, id, &left))
 			return -EBADMSG;
-		memcpy(x->uid, json_string_value(uid), sizeof(x->uid));
-		left--;
 	}
 	return left ? -EBADMSG : 0; /* a head of no base */
 }
 
-/* What a capture or restore leaves, which this version does not take. */
+static int read_parents(struct disk_roots *r, const json_t *all)
+{
+	size_t n = json_array_size(all);
+
+	if (!json_is_array(all))
+		return -EBADMSG;
+	r->parent = calloc(n + 1, sizeof(*r->parent));
+	if (!r->parent)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const char *id = json_string_value(json_array_get(all, i));
+
+		if (!id || !object_id_parse(&r->parent[i], id))
+			return -EBADMSG;
+		r->nparents++;
+	}
+	return 0;
+}
+
+static int read_roots(struct disk_roots *r, json_t *doc)
+{
+	const json_t *scratch = json_object_get(doc, "scratch");
+	int err = -EBADMSG;
+
+	if (json_is_integer(json_object_get(doc, "v")) &&
+	    json_is_boolean(scratch))
+		err = read_parents(r, json_object_get(doc, "parents"));
+	if (!err)
+		err = read_disks(r, doc);
+	r->scratch = json_is_true(scratch);
+	return err;
+}
+
 static bool is_newer(const json_t *doc)
 {
-	return json_integer_value(json_object_get(doc, "v")) != 1 ||
-	       json_array_size(json_object_get(doc, "parents")) ||
-	       json_object_size(json_object_get(doc, "next")) ||
-	       json_is_true(json_object_get(doc, "scratch"));
+	const json_t *v = json_object_get(doc, "v");
+
+	return json_is_integer(v) && json_integer_value(v) != 1;
 }
 
 int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
@@ -117,11 +162,11 @@ int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
 		return faccessat(d->fd, name, F_OK, AT_SYMLINK_NOFOLLOW)
 			   ? 0
 			   : damaged(d, "no JSON document", why);
-	if (json_is_integer(json_object_get(doc, "v")) && is_newer(doc))
+	if (is_newer(doc))
 		err = fail_set(why, EXIT_INCOMPATIBLE, -ENOTSUP, d->name,
 			       "run it by the version that made them",
 			       "its disks were left by a newer version");
-	else if ((err = json_is_object(doc) ? read_roots(r, doc) : -EBADMSG))
+	else if ((err = read_roots(r, doc)))
 		err = err == -ENOMEM ? fail_set(why, EXIT_FAILED, err, d->name,
 						NULL, "out of memory")
 				     : damaged(d, "not what was written", why);
@@ -131,12 +176,15 @@ int disk_roots_read(struct disk_roots *r, const struct vm_dir *d,
 
 /* ---- writing ---- */
 
-static int add_json(json_t *heads, json_t *bases, const struct disk_root *x)
+static int add_json(json_t *heads, json_t *next, json_t *bases,
+		    const struct disk_root *x)
 {
 	int err = 0;
 
 	if (x->uid[0])
 		err = json_object_set_new(heads, x->id, json_string(x->uid));
+	if (x->next[0])
+		err |= json_object_set_new(next, x->id, json_string(x->next));
 	err |= json_object_set_new(
 	    bases, x->id,
 	    json_pack("{s:s, s:I, s:I, s:s}", "path", x->path, "bytes",
@@ -145,16 +193,30 @@ static int add_json(json_t *heads, json_t *bases, const struct disk_root *x)
 	return err;
 }
 
+static int add_parents(json_t *all, const struct disk_roots *r)
+{
+	char text[ID_TEXT];
+	int err = 0;
+
+	for (unsigned i = 0; i < r->nparents; i++) {
+		object_id_text(text, &r->parent[i]);
+		err |= json_array_append_new(all, json_string(text));
+	}
+	return err;
+}
+
 /* NULL: no memory. Whole or not at all: a head without its base is lost. */
 static json_t *to_json(const struct disk_roots *r)
 {
-	json_t *heads = json_object(), *bases = json_object(), *doc;
-	int err = 0;
+	json_t *heads = json_object(), *next = json_object();
+	json_t *bases = json_object(), *parents = json_array(), *doc;
+	int err = add_parents(parents, r);
 
 	for (unsigned i = 0; i < r->n; i++)
-		err |= add_json(heads, bases, &r->root[i]);
-	doc = json_pack("{s:i, s:[], s:o, s:{}, s:b, s:o}", "v", 1, "parents",
-			"heads", heads, "next", "scratch", 0, "bases", bases);
+		err |= add_json(heads, next, bases, &r->root[i]);
+	doc = json_pack("{s:i, s:o, s:o, s:o, s:b, s:o}", "v", 1, "parents",
+			parents, "heads", heads, "next", next, "scratch",
+			r->scratch, "bases", bases);
 	if (!err)
 		return doc;
 	json_decref(doc);
@@ -205,6 +267,7 @@ void disk_roots_free(struct disk_roots *r)
 	for (unsigned i = 0; i < r->n; i++)
 		free(r->root[i].path);
 	free(r->root);
+	free(r->parent);
 	*r = (struct disk_roots){ 0 };
 }
 
@@ -216,6 +279,29 @@ struct disk_root *disk_roots_find(const struct disk_roots *r, const char *id)
 		if (!strcmp(r->root[i].id, id))
 			return &r->root[i];
 	return NULL;
+}
+
+int disk_roots_set_parents(struct disk_roots *r, const struct object_id *id,
+			   unsigned n)
+{
+	struct object_id *all = calloc(n + 1, sizeof(*all));
+	unsigned kept = 0;
+
+	if (!all)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = 0;
+
+		while (k < kept && !object_id_equal(&all[k], &id[i]))
+			k++;
+		all[k] = id[i];
+		kept += k == kept;
+	}
+	free(r->parent);
+	r->parent = all;
+	r->nparents = kept;
+	r->dirty = true;
+	return 0;
 }
 
 /* The base's path, as roots.json can hold it. */
@@ -294,4 +380,13 @@ int disk_root_compare(const struct disk_root *r, const struct vm_dir *d,
 		 "'tintype rm %s'",
 		 d->name);
 	return fail_set(why, EXIT_CONFLICT, -ESTALE, object, hint, "%s", what);
+}
+
+void disk_root_stamp(const struct disk_root *r, uint8_t stamp[ID_BYTES])
+{
+	const uint64_t what[3] = { r->bytes, r->mtime_ns, r->qcow2 };
+	struct object_id id;
+
+	hash_id(&id, what, sizeof(what));
+	memcpy(stamp, id.b, ID_BYTES);
 }

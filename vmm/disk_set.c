@@ -8,12 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk_chain.h"
 #include "disk_store.h"
 #include "machine.h"
 #include "util.h"
 
-/* For the heads that come with captures, while the ring is in use. */
-#define SPARE_FILES 32
+/* For the next head of each disk, while the ring has the present one. */
+#define SPARE_FILES CONFIG_MAX_DISKS
 
 static_assert(CONFIG_DISK_ID_MAX <= MACHINE_DISK_ID_MAX, "each id is a name");
 static_assert(CONFIG_MAX_DISKS <= DISK_STORES_MAX, "each has its part");
@@ -21,9 +22,9 @@ static_assert(CONFIG_MAX_DISKS <= DISK_STORES_MAX, "each has its part");
 struct disk_set {
 	struct disk_io *io;
 	struct disk *disk[CONFIG_MAX_DISKS];
+	struct disk_chain *chain[CONFIG_MAX_DISKS]; /* NULL: it has no head */
 	unsigned n;
-	/* To be emptied in the end. */
-	const struct disk_files *files;
+	struct layer_set *layers, *own_layers;
 	bool discard;
 };
 
@@ -46,24 +47,21 @@ static int make_engine(struct disk_set *s, const struct disk_set_config *c)
 	return disk_io_create(&s->io, &io);
 }
 
-static int make_head(struct disk **out, const struct disk_store_config *store,
-		     const struct disk_config *d, const struct disk_files *f,
-		     struct fail *why)
+static int make_head(struct disk_set *s, unsigned i,
+		     const struct disk_store_config *store,
+		     const struct disk_files *f, struct fail *why)
 {
-	const struct head_below below = { .raw_fd = f->base,
-					  .raw_bytes = f->bytes };
-	struct head *h;
-	char name[CONFIG_NAME_MAX + 16];
-	int err;
+	const struct disk_chain_config c = { .id = store->name,
+					     .files = f,
+					     .layers = s->layers };
+	int err = disk_chain_open(&s->chain[i], &c, why);
 
-	snprintf(name, sizeof(name), "disk %s", d->id);
-	err = head_open(&h, f->head, name, &below, true, why);
 	if (err)
 		return err;
-	*out = disk_head_create(store, h);
-	return *out ? 0
-		    : fail_set(why, EXIT_FAILED, -ENOMEM, name, NULL,
-			       "out of memory");
+	s->disk[i] = disk_head_create(store, disk_chain_head(s->chain[i]));
+	return s->disk[i] ? 0
+			  : fail_set(why, EXIT_FAILED, -ENOMEM, store->name,
+				     NULL, "out of memory");
 }
 
 static int make_disk(struct disk_set *s, const struct disk_set_config *c,
@@ -77,11 +75,29 @@ static int make_disk(struct disk_set *s, const struct disk_set_config *c,
 						 .disks = c->vm->ndisks };
 
 	if (f->head >= 0)
-		return make_head(&s->disk[i], &store, d, f, why);
+		return make_head(s, i, &store, f, why);
 	s->disk[i] = disk_raw_create(&store, f->base, f->bytes, d->read_only);
 	return s->disk[i] ? 0
 			  : fail_set(why, EXIT_FAILED, -ENOMEM, d->id, NULL,
 				     "out of memory");
+}
+
+static int make_set(struct disk_set *s, const struct disk_set_config *c,
+		    struct fail *why)
+{
+	int err;
+
+	s->discard = c->discard;
+	s->layers = c->layers;
+	if (!s->layers)
+		s->layers = s->own_layers = layer_set_create(NULL, NULL);
+	err = s->layers ? make_engine(s, c) : -ENOMEM;
+	if (err)
+		return fail_set(why, EXIT_OWN_FAILURE, err, c->vm->name, NULL,
+				"make the disks' engine: %s", strerror(-err));
+	for (; s->n < c->vm->ndisks && !err; s->n++)
+		err = make_disk(s, c, s->n, why);
+	return err;
 }
 
 int disk_set_create(struct disk_set **out, const struct disk_set_config *c,
@@ -94,16 +110,10 @@ int disk_set_create(struct disk_set **out, const struct disk_set_config *c,
 	if (!c->vm->ndisks)
 		return 0;
 	s = calloc(1, sizeof(*s));
-	err = s ? make_engine(s, c) : -ENOMEM;
-	if (err) {
-		free(s);
-		return fail_set(why, EXIT_OWN_FAILURE, err, c->vm->name, NULL,
-				"make the disks' engine: %s", strerror(-err));
-	}
-	s->files = c->files;
-	s->discard = c->discard;
-	for (; s->n < c->vm->ndisks && !err; s->n += !err)
-		err = make_disk(s, c, s->n, why);
+	if (!s)
+		return fail_set(why, EXIT_OWN_FAILURE, -ENOMEM, c->vm->name,
+				NULL, "out of memory");
+	err = make_set(s, c, why);
 	if (err)
 		disk_set_destroy(s);
 	else
@@ -117,15 +127,15 @@ void disk_set_destroy(struct disk_set *s)
 		return;
 	for (unsigned i = 0; i < s->n; i++) {
 		/* A failure is told by the disk; the VM has its end. */
-		if (!s->discard)
+		if (!s->discard && s->disk[i])
 			(void)disk_flush_last(s->disk[i]);
 		disk_destroy(s->disk[i]);
+		/* Nobody will read what is emptied; its name is swept away
+		 * later. */
+		disk_chain_close(s->chain[i], s->discard);
 	}
 	disk_io_destroy(s->io);
-	/* Nobody will read them. Their names are swept away later. */
-	for (unsigned i = 0; i < s->n && s->discard; i++)
-		if (s->files[i].head >= 0)
-			(void)!ftruncate(s->files[i].head, 0);
+	layer_set_destroy(s->own_layers);
 	free(s);
 }
 

@@ -23,9 +23,11 @@ struct machine_disk;
 struct disk_set_config {
 	struct loop *loop;
 	const struct vm_config *vm;
-	const struct disk_files *files; /* borrowed */
+	/* Borrowed; the fds of the heads (head, below) are the set's from
+	 * disk_set_create on, whether it fails or not. */
+	const struct disk_files *files;
 	/* The VM's, with all layers that its heads lie on; outlives the set.
-	 * NULL: none. */
+	 * NULL: the set makes its own. */
 	struct layer_set *layers;
 	bool discard; /* heads give their space back when the set ends */
 };

@@ -168,6 +168,16 @@ void uring_destroy(struct uring *u)
 	free(u);
 }
 
+int uring_set_file(const struct uring *u, unsigned file, int fd)
+{
+	const struct io_uring_files_update update = {
+		.offset = file,
+		.fds = (uintptr_t)&fd,
+	};
+
+	return enroll(u, IORING_REGISTER_FILES_UPDATE, &update, 1);
+}
+
 int uring_event_fd(const struct uring *u)
 {
 	return u->event_fd;

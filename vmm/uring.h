@@ -9,7 +9,7 @@
  * At most `entries` operations are on their way, and there is room for the end
  * of each: nothing is lost, nothing grows.
  *
- * Owner: one thread, for all of this. Errors: -errno.
+ * Owner: one thread, for all of this, but uring_set_file. Errors: -errno.
  */
 #ifndef TINTYPE_URING_H
 #define TINTYPE_URING_H
@@ -38,6 +38,10 @@ struct uring_config {
 int uring_create(struct uring **out, const struct uring_config *c);
 /* Nothing is on its way. */
 void uring_destroy(struct uring *u);
+
+/* A place gets another file, or none (-1); the ring lets go of the one that was
+ * there. No operation on it is queued or on its way. Any thread. */
+int uring_set_file(const struct uring *u, unsigned file, int fd);
 
 /* An eventfd that is written to each time that something has ended. */
 int uring_event_fd(const struct uring *u);

@@ -44,6 +44,7 @@ struct vm {
 	struct console *console;
 	struct control *control;
 	struct machine *machine;
+	struct layer_set *layers; /* all that disks and memory lie on */
 	struct disk_set *disks;
 	struct writer *writer;
 	struct boot_source src;
@@ -457,6 +458,30 @@ static int create_console(struct vm *vm, struct fail *why)
 		     : 0;
 }
 
+static int no_such_layer(void *ctx, const struct object_id *id)
+{
+	return -ENOENT;
+}
+
+/* From here on their fds are the set's. */
+static int open_layers(struct vm *vm, struct fail *why)
+{
+	struct vm_files *f = vm->files;
+	int err = 0;
+
+	vm->layers = layer_set_create(NULL, NULL);
+	if (!vm->layers)
+		return fail_set(why, EXIT_OWN_FAILURE, -ENOMEM, vm->cfg->name,
+				NULL, "out of memory");
+	for (unsigned i = 0; i < f->nlayers && !err; i++) {
+		struct layer *l;
+
+		err = layer_open(vm->layers, steal_fd(&f->layer[i]), "layer",
+				 NULL, &l, why);
+	}
+	return err ? err : layer_link(vm->layers, no_such_layer, NULL, why);
+}
+
 static int create_disks(struct vm *vm, struct machine_disk *disk,
 			struct fail *why)
 {
@@ -464,6 +489,7 @@ static int create_disks(struct vm *vm, struct machine_disk *disk,
 		.loop = &vm->loop,
 		.vm = vm->cfg,
 		.files = vm->files->disk,
+		.layers = vm->layers,
 		.discard = !vm->files->disks_stay,
 	};
 	int r = disk_set_create(&vm->disks, &c, why);
@@ -518,7 +544,7 @@ static int build(struct vm *vm, struct fail *why)
 		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
 				"read signals: %s", strerror(-r));
 	if ((r = set_source(vm, why)) || (r = create_console(vm, why)) ||
-	    (r = create_disks(vm, disk, why)))
+	    (r = open_layers(vm, why)) || (r = create_disks(vm, disk, why)))
 		return r;
 	c.console = vm->console;
 	/* The machine's from here on. */
@@ -585,6 +611,7 @@ static void tear_down(struct vm *vm)
 	if (vm->machine)
 		machine_destroy(vm->machine);
 	disk_set_destroy(vm->disks);
+	layer_set_destroy(vm->layers);
 	if (vm->console)
 		console_destroy(vm->console);
 	/* Last: who sees its connection end may take the VM for gone, and its
