@@ -20,6 +20,16 @@ int head_fd(const struct head *h)
 	return h->fd;
 }
 
+const uint8_t *head_uid(const struct head *h)
+{
+	return h->header.uid;
+}
+
+void head_read_by(struct head *h, int fd)
+{
+	h->read_fd = fd;
+}
+
 void head_freeze(struct head *h)
 {
 	h->frozen = true;
@@ -165,7 +175,7 @@ int head_locate(struct head *h, uint64_t block, uint64_t max, struct where *w,
 		if (b.kind == BLOCK_NONE && !h->below.head)
 			return locate_below(&h->below, block, w, why);
 		w->kind = b.kind == BLOCK_PAGE ? WHERE_FILE : WHERE_ZERO;
-		w->fd = h->fd;
+		w->fd = h->read_fd;
 		w->offset = (uint64_t)b.at << PAGE_SHIFT;
 		w->bytes = max << PAGE_SHIFT;
 		h = h->below.head;

@@ -67,6 +67,7 @@ void head_close(struct head *h);
 
 uint64_t head_bytes(const struct head *h);
 int head_fd(const struct head *h);
+const uint8_t *head_uid(const struct head *h); /* UID_BYTES */
 
 /* Any range of bytes within the disk; -EINVAL beyond it. */
 int head_read(struct head *h, uint64_t offset, void *buf, size_t len,
@@ -91,6 +92,13 @@ int head_flush(struct head *h, struct fail *why);
  * and comes once in thousands of flushes.
  */
 int head_flush_step(struct head *h, int result, struct fail *why);
+
+/*
+ * A commit although there is nothing to say, durable: the mark of a head that
+ * is in use. Nothing was flushed yet, and no flush is under way; writes may be:
+ * the owner goes on meanwhile, with all but flushes.
+ */
+int head_commit_empty(struct head *h, struct fail *why);
 
 /* ---- for I/O that goes straight to files ---- */
 
@@ -135,6 +143,9 @@ int head_write_end(struct head *h, const struct head_write *w, bool good,
 
 /* No write will come any more: memory only, for the pause. */
 void head_freeze(struct head *h);
+/* Blocks of the head are read by `fd`, the same file read-only: head_fd may be
+ * closed once it is sealed. Memory only. */
+void head_read_by(struct head *h, int fd);
 /* What the head lies on is there in another form: a sealed layer instead of the
  * frozen head. */
 void head_set_below(struct head *h, const struct head_below *below);

@@ -362,3 +362,19 @@ int head_flush(struct head *h, struct fail *why)
 		next = head_flush_step(h, file_sync(h->fd), why);
 	return next;
 }
+
+int head_commit_empty(struct head *h, struct fail *why)
+{
+	int err = h->failed;
+
+	if (!err && (!h->writable || h->stage != FLUSH_IDLE))
+		err = -EROFS;
+	/* A longer log would take slots, which are the owner's. */
+	if (!err && !log_has_room(h, 0))
+		err = -EBUSY;
+	if (!err)
+		err = log_append(h, NULL, 0);
+	if (!err)
+		err = head_sync(h);
+	return err ? flush_failed(h, err, why) : 0;
+}

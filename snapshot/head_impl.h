@@ -57,6 +57,7 @@ enum flush_stage { FLUSH_IDLE, FLUSH_DATA, FLUSH_LOG, FLUSH_PLAIN };
 
 struct head {
 	int fd;
+	int read_fd; /* the same file */
 	char name[FILE_NAME_TEXT];
 	bool writable, frozen;
 	int failed; /* a sync failed: 0 or -errno, for good */

@@ -136,7 +136,7 @@ int head_open(struct head **out, int fd, const char *name,
 
 	if (!h)
 		return file_failed(name, -ENOMEM, "open", why);
-	h->fd = fd;
+	h->fd = h->read_fd = fd;
 	h->writable = writable;
 	h->below = *below;
 	h->batch_state = BLOCK_COMMITTED_EVEN;

@@ -52,6 +52,12 @@ int layer_open(struct layer_set *s, int fd, const char *name,
 	       const struct object_id *want, struct layer **out,
 	       struct fail *why);
 
+/* The same, but when it fails, or the set has that layer already, `fd` stays
+ * open and the caller's: *taken tells. */
+int layer_open_lent(struct layer_set *s, int fd, const char *name,
+		    const struct object_id *want, struct layer **out,
+		    bool *taken, struct fail *why);
+
 /*
  * Opens the imports of all layers of the set, and theirs, by `find`. One that
  * is not found (-ENOENT) is no failure before something needs it: a tree may

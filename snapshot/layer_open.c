@@ -397,17 +397,16 @@ static int add_to_set(struct layer_set *s, struct layer *l)
 	return 0;
 }
 
-int layer_open(struct layer_set *s, int fd, const char *name,
-	       const struct object_id *want, struct layer **out,
-	       struct fail *why)
+int layer_open_lent(struct layer_set *s, int fd, const char *name,
+		    const struct object_id *want, struct layer **out,
+		    bool *taken, struct fail *why)
 {
 	struct layer *l = calloc(1, sizeof(*l)), *same;
 	int err;
 
-	if (!l) {
-		close(fd);
+	*taken = false;
+	if (!l)
 		return file_failed(name, -ENOMEM, "open", why);
-	}
 	l->set = s;
 	l->fd = fd;
 	pthread_mutex_init(&l->decode_lock, NULL);
@@ -418,10 +417,25 @@ int layer_open(struct layer_set *s, int fd, const char *name,
 		err = add_to_set(s, l);
 	if (err == -ENOMEM)
 		file_failed(name, err, "open", why);
-	if (err || same)
+	*taken = !err && !same;
+	if (!*taken) {
+		l->fd = -1;
 		layer_destroy(l);
+	}
 	if (!err)
 		*out = same ? same : l;
+	return err;
+}
+
+int layer_open(struct layer_set *s, int fd, const char *name,
+	       const struct object_id *want, struct layer **out,
+	       struct fail *why)
+{
+	bool taken;
+	int err = layer_open_lent(s, fd, name, want, out, &taken, why);
+
+	if (!taken)
+		close(fd);
 	return err;
 }
 

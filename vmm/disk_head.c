@@ -10,6 +10,7 @@
  * both read are taken one after the other, no read is on its way to a slot
  * that has been given up, and no two partial writes of a block mix.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -36,10 +37,42 @@ static struct place place_of(const struct job *j)
 
 /* ---- reading ---- */
 
-static int read_image(struct job *j, struct where *w)
+static int read_block(struct job *j, struct where *w)
 {
 	w->extent.count = 1;
 	return image_read_extent(&w->extent, j->bounce, NULL);
+}
+
+/* Where the next bytes go that lie together: how many, and `*to`. */
+static uint64_t next_room(const struct job *j, uint8_t **to)
+{
+	const struct iovec *v = &j->r->iov[j->iov];
+	size_t at = j->iov_at;
+
+	for (; at == v->iov_len; v++)
+		at = 0;
+	*to = (uint8_t *)v->iov_base + at;
+	return v->iov_len - at;
+}
+
+/* Whole blocks straight to the guest, where they have room side by side. It may
+ * change them before they are compared with their sums: it gets an error then
+ * that is its own. */
+static int read_image(struct job *j, const struct place *at, struct where *w)
+{
+	struct part *p = &j->part;
+	uint8_t *to;
+	uint64_t n = MIN(next_room(j, &to), at->left) >> PAGE_SHIFT;
+
+	if (!at->inside && n) {
+		w->extent.count = MIN(n, w->count);
+		p->kind = PART_DONE;
+		p->bytes = w->extent.count << PAGE_SHIFT;
+		return image_read_extent(&w->extent, to, NULL);
+	}
+	p->kind = PART_COPY;
+	p->bytes = MIN(PAGE_BYTES - at->inside, at->left);
+	return read_block(j, w);
 }
 
 static int read_part(struct job *j, const struct place *at)
@@ -55,11 +88,8 @@ static int read_part(struct job *j, const struct place *at)
 	p->inside = at->inside;
 	p->kind = PART_FILL;
 	p->bytes = MIN((w.count << PAGE_SHIFT) - at->inside, at->left);
-	if (w.kind == WHERE_IMAGE) {
-		p->kind = PART_COPY;
-		p->bytes = MIN(PAGE_BYTES - at->inside, at->left);
-		return read_image(j, &w);
-	}
+	if (w.kind == WHERE_IMAGE)
+		return read_image(j, at, &w);
 	/* What the file below has not reads as zero. */
 	if (w.kind == WHERE_ZERO || w.bytes <= at->inside)
 		return 0;
@@ -82,7 +112,7 @@ static int old_block(struct job *j, uint64_t block)
 	if (err)
 		return err;
 	if (w.kind == WHERE_IMAGE)
-		return read_image(j, &w);
+		return read_block(j, &w);
 	p->old_bytes = w.kind == WHERE_FILE ? w.bytes : 0;
 	memset(j->bounce + p->old_bytes, 0, PAGE_BYTES - p->old_bytes);
 	p->old_fd = w.fd;
@@ -158,7 +188,9 @@ static int head_part_end(struct job *j, int err)
 
 static int flush_step(struct disk_store *s, int result)
 {
-	return head_flush_step(s->head, result, NULL);
+	int err = !result && s->settle ? s->settle(s->settle_ctx) : 0;
+
+	return err ? err : head_flush_step(s->head, result, NULL);
 }
 
 static void destroy(struct disk_store *s)
@@ -186,4 +218,19 @@ struct disk *disk_head_create(const struct disk_store_config *c, struct head *h)
 	s->head = h;
 	s->fd = head_fd(h);
 	return &s->disk;
+}
+
+void disk_head_swap(struct disk *d, struct head *h)
+{
+	struct disk_store *s = disk_store_of(d);
+
+	assert(s->head && !disk_store_is_busy(s));
+	s->head = h;
+	s->fd = head_fd(h);
+	s->flush_held = true;
+}
+
+void disk_head_release(struct disk *d)
+{
+	disk_store_release(disk_store_of(d));
 }

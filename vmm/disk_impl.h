@@ -95,6 +95,11 @@ struct disk_store {
 	struct request_list waiting, flushes, flushing;
 	struct disk_io_op sync;
 	bool flush_runs, pumping, draining;
+	/* No flush begins: somebody else makes durable what it relies on, which
+	 * `settle` waits for, or does. */
+	bool flush_held;
+	int (*settle)(void *ctx);
+	void *settle_ctx;
 	/* The layouts'. */
 	int fd;
 	struct head *head;
@@ -106,6 +111,11 @@ struct disk_store {
 struct disk_store *disk_store_create(const struct disk_store_config *c,
 				     const struct disk_layout *l,
 				     uint64_t bytes);
+
+struct disk_store *disk_store_of(struct disk *d);
+bool disk_store_is_busy(const struct disk_store *s);
+/* The flushes that were held begin. On the loop, the lock not held. */
+void disk_store_release(struct disk_store *s);
 
 /* Goes on after an operation that has ended with `n` (a new job: 0): its
  * result, or DISK_IO_PENDING when it has another on its way or gave way. */

@@ -53,12 +53,18 @@ static int make_head(struct disk_set *s, unsigned i,
 {
 	const struct disk_chain_config c = { .id = store->name,
 					     .files = f,
-					     .layers = s->layers };
+					     .layers = s->layers,
+					     .io = s->io,
+					     .loop = store->loop };
+	struct disk_store_config with = *store;
 	int err = disk_chain_open(&s->chain[i], &c, why);
 
 	if (err)
 		return err;
-	s->disk[i] = disk_head_create(store, disk_chain_head(s->chain[i]));
+	with.settle = disk_chain_settle;
+	with.settle_ctx = s->chain[i];
+	s->disk[i] = disk_head_create(&with, disk_chain_head(s->chain[i]));
+	disk_chain_attach(s->chain[i], s->disk[i]);
 	return s->disk[i] ? 0
 			  : fail_set(why, EXIT_FAILED, -ENOMEM, store->name,
 				     NULL, "out of memory");
@@ -137,6 +143,178 @@ void disk_set_destroy(struct disk_set *s)
 	disk_io_destroy(s->io);
 	layer_set_destroy(s->own_layers);
 	free(s);
+}
+
+/* ---- capture ---- */
+
+unsigned disk_set_heads(const struct disk_set *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; s && i < s->n; i++)
+		n += s->chain[i] != NULL;
+	return n;
+}
+
+json_t *disk_set_plan(const struct disk_set *s)
+{
+	json_t *plan = json_array();
+	int err = 0;
+
+	for (unsigned i = 0; s && i < s->n && !err; i++)
+		if (s->chain[i])
+			err = json_array_append_new(
+			    plan, disk_chain_plan(s->chain[i]));
+	if (!err)
+		return plan;
+	json_decref(plan);
+	return NULL;
+}
+
+static void close_all(const int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+static int not_as_planned(const int *fds, unsigned nfds, struct fail *why)
+{
+	close_all(fds, nfds);
+	return fail_set(why, EXIT_USAGE, -EINVAL, "disks", NULL,
+			"%u files were handed over, and others are wanted",
+			nfds);
+}
+
+static void drop_next(struct disk_set *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_drop_next(s->chain[i]);
+}
+
+int disk_set_prepare(struct disk_set *s, const int *fds, unsigned nfds,
+		     const char *const *uid, const atomic_bool *cancel,
+		     struct fail *why)
+{
+	unsigned want = 0;
+	int err = 0;
+
+	for (unsigned i = 0; s && i < s->n; i++)
+		want += s->chain[i] ? disk_chain_wants(s->chain[i]) : 0;
+	if (want != nfds)
+		return not_as_planned(fds, nfds, why);
+	for (unsigned i = 0; s && i < s->n; i++) {
+		struct disk_chain *c = s->chain[i];
+
+		if (!c)
+			continue;
+		want = disk_chain_wants(c);
+		if (!err && atomic_load(cancel))
+			err = fail_set(why, EXIT_CANCELLED, -ECANCELED, "disks",
+				       NULL, "cancelled");
+		if (!err)
+			err = disk_chain_prepare(c, fds, *uid, why);
+		else
+			close_all(fds, want);
+		fds += want;
+		uid++;
+	}
+	if (err)
+		drop_next(s);
+	return err;
+}
+
+void disk_set_swap(struct disk_set *s)
+{
+	for (unsigned i = 0; s && i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_swap(s->chain[i]);
+}
+
+/* All of them, whatever the first says: their flushes wait for it. */
+static int settle_all(struct disk_set *s, struct fail *why)
+{
+	int first = 0;
+
+	for (unsigned i = 0; s && i < s->n; i++) {
+		int err = 0;
+
+		if (s->chain[i])
+			err = disk_chain_settle_now(s->chain[i],
+						    first ? NULL : why);
+		first = first ? first : err;
+	}
+	return first;
+}
+
+int disk_set_seal(struct disk_set *s, struct disk_sealed *out,
+		  const atomic_bool *cancel, struct fail *why)
+{
+	int err = settle_all(s, why);
+	unsigned n = 0;
+
+	for (unsigned i = 0; s && i < s->n && !err; i++)
+		if (s->chain[i])
+			err =
+			    disk_chain_seal(s->chain[i], out, &n, cancel, why);
+	return err ? err : (int)n;
+}
+
+void disk_set_adopt(struct disk_set *s)
+{
+	for (unsigned i = 0; s && i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_adopt(s->chain[i]);
+}
+
+void disk_set_abandon(struct disk_set *s)
+{
+	for (unsigned i = 0; s && i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_abandon(s->chain[i]);
+}
+
+void disk_set_commit(struct disk_set *s)
+{
+	for (unsigned i = 0; s && i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_commit(s->chain[i]);
+}
+
+/* ---- restore ---- */
+
+int disk_set_replace(struct disk_set *s, const int *fds, unsigned nfds,
+		     struct layer_set *layers, struct fail *why)
+{
+	int err = 0;
+
+	if (disk_set_heads(s) != nfds)
+		return not_as_planned(fds, nfds, why);
+	for (unsigned i = 0; s && i < s->n; i++) {
+		if (!s->chain[i])
+			continue;
+		if (!err)
+			err =
+			    disk_chain_replace(s->chain[i], *fds, layers, why);
+		else
+			close(*fds);
+		fds++;
+	}
+	if (err)
+		drop_next(s);
+	return err;
+}
+
+void disk_set_take(struct disk_set *s)
+{
+	for (unsigned i = 0; s && i < s->n; i++)
+		if (s->chain[i])
+			disk_chain_take(s->chain[i]);
+}
+
+int disk_set_settle(struct disk_set *s, struct fail *why)
+{
+	return settle_all(s, why);
 }
 
 void disk_set_describe(const struct disk_set *s, const struct vm_config *vm,

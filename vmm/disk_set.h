@@ -49,7 +49,7 @@ void disk_set_destroy(struct disk_set *s);
  *
  * Only disks with a head of their own (not read-only, not direct) take part.
  * An abandoned swap stays swapped: the frozen head is sealed by the next
- * capture. docs/capture-protocol.md, "Disks".
+ * capture. docs/capture-protocol.md, "Disks". `s` may be NULL: no disks.
  */
 
 /* What is below a disk's present head, for capture-plan: json array `disks` of
@@ -60,11 +60,13 @@ unsigned disk_set_heads(const struct disk_set *s); /* that take part */
 /* Takes over the fds, always: for each that takes part its next head
  * (read-write) and a read-only one of each head below it that is not sealed,
  * oldest first (as the plan said). `uid`: what each next head must be. Makes
- * all that a swap needs. On the writer. */
+ * all that a swap needs, or nothing. On the writer. */
 int disk_set_prepare(struct disk_set *s, const int *fds, unsigned nfds,
 		     const char *const *uid, const atomic_bool *cancel,
 		     struct fail *why);
-/* Next heads become the heads: pointers only. The machine is quiesced. */
+/* Next heads become the heads: pointers only. Nothing is on its way to the
+ * disks. A FLUSH that comes now waits for the first part of disk_set_seal (or
+ * for disk_set_abandon, and then does that part itself). */
 void disk_set_swap(struct disk_set *s);
 
 struct disk_sealed {
@@ -76,22 +78,32 @@ struct disk_sealed {
 	uint64_t bytes;
 	bool over_raw; /* what it has not is in the disk's raw file */
 };
-/* Old heads durable, then sealed, oldest first; fills `out` (room for 9 a
- * disk), returns how many or -errno. On the writer; the machine may run. */
+/* Old heads durable, whatever `cancel` says, then sealed, oldest first; fills
+ * `out` (room for DISK_MAX_FROZEN + 1 a disk), returns how many or -errno. What
+ * it has sealed has no read-write fd here any more, nor one in the ring. On the
+ * writer; the machine may run. */
 int disk_set_seal(struct disk_set *s, struct disk_sealed *out,
 		  const atomic_bool *cancel, struct fail *why);
 /* Sealed layers take the place of frozen heads. I/O thread. */
 void disk_set_adopt(struct disk_set *s);
+/* What was sealed is adopted all the same. */
 void disk_set_abandon(struct disk_set *s);
+/* A snapshot has all that was sealed: the plan tells of it no more. */
+void disk_set_commit(struct disk_set *s);
 
 /* ---- restore in place: the machine is quiesced ---- */
 
 /* New, empty heads (read-write fds, in the order of the disks that take part,
- * taken over) that lie on roots of layers in `layers`: judged, maps made. On
- * the writer. Then take them, or drop them; the old ones are closed. */
+ * taken over) that lie on roots of layers in `layers`, which outlives the set:
+ * judged, maps made; all or none. On the writer. Then take them, or abandon. */
 int disk_set_replace(struct disk_set *s, const int *fds, unsigned nfds,
 		     struct layer_set *layers, struct fail *why);
+/* Old heads are closed, whatever was written to them. A FLUSH waits for
+ * disk_set_settle. */
 void disk_set_take(struct disk_set *s);
+/* The new heads have a commit each, durable: after a crash they are the disks.
+ * On the writer; the machine may run. */
+int disk_set_settle(struct disk_set *s, struct fail *why);
 
 /* Fills vm->ndisks of them; `s` may be NULL when there is none. */
 void disk_set_describe(const struct disk_set *s, const struct vm_config *vm,

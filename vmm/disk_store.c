@@ -111,7 +111,8 @@ static bool must_wait(const struct disk_store *s, const struct disk_request *r)
 	if (!s->layout->ordered)
 		return false;
 	/* A flush waits for writes to end; they must not go on for ever. */
-	if (job_writes(r) && s->flushes.first && !s->flush_runs)
+	if (job_writes(r) && s->flushes.first && !s->flush_runs &&
+	    !s->flush_held)
 		return true;
 	for (const struct job *j = s->active; j; j = j->next)
 		if ((job_writes(r) || job_writes(j->r)) &&
@@ -196,7 +197,7 @@ static void step_flush(struct disk_store *s, int result)
 /* One flush for all that wait for one. */
 static bool start_flush(struct disk_store *s)
 {
-	if (s->flush_runs || !s->flushes.first ||
+	if (s->flush_runs || s->flush_held || !s->flushes.first ||
 	    (s->layout->ordered && s->writing))
 		return false;
 	s->flushing = s->flushes;
@@ -220,7 +221,7 @@ static void pump(struct disk_store *s)
 	s->pumping = false;
 }
 
-static struct disk_store *store_of(struct disk *d)
+struct disk_store *disk_store_of(struct disk *d)
 {
 	return container_of(d, struct disk_store, disk);
 }
@@ -236,7 +237,7 @@ static bool is_sound(const struct disk_store *s, const struct disk_request *r)
 
 static void submit(struct disk *d, struct disk_request *r)
 {
-	struct disk_store *s = store_of(d);
+	struct disk_store *s = disk_store_of(d);
 
 	if (!is_sound(s, r))
 		r->done(r, -EINVAL);
@@ -249,7 +250,7 @@ static void submit(struct disk *d, struct disk_request *r)
 
 static void commit(struct disk *d)
 {
-	disk_io_commit(store_of(d)->io);
+	disk_io_commit(disk_store_of(d)->io);
 }
 
 static void run_ready(struct disk_store *s)
@@ -267,23 +268,33 @@ static void run_ready(struct disk_store *s)
 	pump(s);
 }
 
-static bool is_busy(const struct disk_store *s)
+bool disk_store_is_busy(const struct disk_store *s)
 {
 	return s->active || s->waiting.first || s->flushes.first ||
 	       s->flush_runs;
 }
 
+/* Who drains must not wait for the loop. What failed, the flush tries again. */
+static void end_hold(struct disk_store *s)
+{
+	if (s->settle)
+		(void)s->settle(s->settle_ctx);
+	s->flush_held = false;
+}
+
 static void drain(struct disk *d)
 {
-	struct disk_store *s = store_of(d);
+	struct disk_store *s = disk_store_of(d);
 
 	s->draining = true;
 	pump(s);
-	while (is_busy(s)) {
+	while (disk_store_is_busy(s)) {
 		if (s->ready)
 			run_ready(s);
 		else if (s->in_ring)
 			disk_io_wait(s->io, &s->user);
+		else if (s->flush_held)
+			end_hold(s);
 		pump(s);
 	}
 	s->draining = false;
@@ -354,6 +365,19 @@ static void on_task(struct loop_task *t)
 		s->disk.idle(&s->disk);
 }
 
+void disk_store_release(struct disk_store *s)
+{
+	_store_locked_(s);
+
+	if (!s->flush_held)
+		return;
+	s->flush_held = false;
+	pump(s);
+	commit(&s->disk);
+	if (s->disk.idle)
+		s->disk.idle(&s->disk);
+}
+
 /* ---- made, gone ---- */
 
 static int make_jobs(struct disk_store *s, unsigned n)
@@ -380,6 +404,8 @@ struct disk_store *disk_store_create(const struct disk_store_config *c,
 	s->layout = l;
 	s->io = c->io;
 	s->loop = c->loop;
+	s->settle = c->settle;
+	s->settle_ctx = c->settle_ctx;
 	s->task.run = on_task;
 	s->ready_last = &s->ready;
 	s->fd = -1;
@@ -420,7 +446,7 @@ int disk_flush_last(struct disk *d)
 
 void disk_destroy(struct disk *d)
 {
-	struct disk_store *s = d ? store_of(d) : NULL;
+	struct disk_store *s = d ? disk_store_of(d) : NULL;
 
 	if (!s)
 		return;

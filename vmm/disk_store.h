@@ -20,6 +20,11 @@ struct disk_store_config {
 	struct loop *loop;
 	struct disk_io *io;
 	unsigned disks; /* that share the engine: each gets its part of it */
+	/* Heads below a head are durable, as they must be before it has a
+	 * commit: 0, or -errno, which the flush gets. Called before each; NULL:
+	 * there are none. */
+	int (*settle)(void *ctx);
+	void *settle_ctx;
 };
 
 /* At most so many share one engine. */
@@ -32,6 +37,12 @@ struct disk *disk_raw_create(const struct disk_store_config *c, int fd,
  * raw file below are the engine's. */
 struct disk *disk_head_create(const struct disk_store_config *c,
 			      struct head *h);
+
+/* Another head: memory only, while nothing is on its way. The old one is the
+ * caller's. Flushes wait for disk_head_release, or, when the disk is drained,
+ * for `settle`. */
+void disk_head_swap(struct disk *d, struct head *h);
+void disk_head_release(struct disk *d); /* on the loop */
 
 /* As the device has gone: what was written is made durable, however long that
  * takes. 0 or -errno. */

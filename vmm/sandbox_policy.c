@@ -88,6 +88,9 @@ const struct sandbox_rule sandbox_policy[] = {
 	WHEN2(SANDBOX_IO, io_uring_enter, 4,
 	      ANY & ~(uint64_t)IORING_ENTER_GETEVENTS, 0, 5, ANY, 0,
 	      "what of a disk would have to wait"),
+	WHEN1(SANDBOX_IO | SANDBOX_WRITER, io_uring_register, 2, ANY,
+	      IORING_REGISTER_FILES_UPDATE, 0,
+	      "heads come and go with captures"),
 	CALL(SANDBOX_IO | SANDBOX_WRITER, fdatasync, 0,
 	     "a disk's log is begun anew; flush, where there is no ring; a "
 	     "layer is sealed"),

@@ -450,6 +450,35 @@ start_and_kill() {
 	[[ $output == *"a capture of it"* ]]
 }
 
+# The name that a head's file has.
+name_head() {
+	local uid
+	uid=$(od -An -tx1 -j16 -N16 "$1" | tr -d ' \n')
+	mv "$1" "$(dirname "$1")/disk0.$uid"
+}
+
+@test "disk: a VM goes on over what a capture has sealed or left frozen" {
+	needs_kvm
+	guest "disk 0 write 0 64 3; disk 0 flush" --name a --disk base > /dev/null
+	# Sealed, and the next head was never used: the VM gets one.
+	"$MKHEAD" --seal "$(head_of a)"
+	run -0 guest "disk 0 check 0 64 3; disk 0 write 100 33 7; disk 0 flush" \
+		--name a --disk base
+	[ "$(heads_of a | wc -l)" = 2 ]
+	# A next head with a commit over that one: block 0 is 1s.
+	heads=$TINTYPE_HOME/vms/a/heads
+	top=$(sed -n 's/.*"disk0": "\([0-9a-f]*\)".*/\1/p' \
+		"$TINTYPE_HOME/vms/a/roots.json" | head -n 1)
+	"$MKHEAD" "$heads/new" "$(stat -c %s base)" "$heads/disk0.$top" 0
+	name_head "$heads/new"
+	for _ in 1 2; do
+		run -0 guest "disk 0 check 8 56 3; disk 0 check 100 33 7" \
+			--name a --disk base
+		[ "$(heads_of a | wc -l)" = 3 ]
+	done
+	run -1 guest "disk 0 check 0 64 3" --name a --disk base
+}
+
 # --- qcow2 ---
 
 @test "disk: qcow2 is imported once, by its name only" {

@@ -37,9 +37,13 @@ static void drop_heads(struct dirtest *t)
 	struct disk_dir *x = dirtest_roots(t);
 
 	cr_assert_geq(disk_dir_heads(x, &t->why), 0);
-	for (unsigned i = 0; i < x->roots.n; i++)
-		disk_dir_drop_head(x, x->roots.root[i].id,
-				   x->roots.root[i].uid);
+	for (unsigned i = 0; i < x->roots.n; i++) {
+		struct disk_root *r = &x->roots.root[i];
+
+		disk_dir_drop_head(x, r->id, r->uid);
+		r->uid[0] = '\0';
+	}
+	x->roots.dirty = true;
 	dirtest_roots_done(t);
 }
 
@@ -340,13 +344,17 @@ uint8_t dirtest_tag(struct dirtest *t, unsigned disk)
 {
 	struct layer_set *set = open_set(t);
 	struct disk_files f = t->files[disk];
-	struct disk_chain_config c = { .id = "disk",
-				       .files = &f,
-				       .layers = set };
+	struct loop loop;
+	struct disk_io_config io = { .loop = &loop, .way = DISK_IO_NO_RING };
+	struct disk_chain_config c = {
+		.id = "disk", .files = &f, .layers = set, .loop = &loop
+	};
 	struct disk_chain *chain;
 	struct head *h;
 	uint8_t tag;
 
+	cr_assert_eq(loop_init(&loop), 0);
+	cr_assert_eq(disk_io_create(&c.io, &io), 0);
 	f.head = dup(f.head);
 	for (unsigned i = 0; i < f.nbelow; i++)
 		f.below[i] = dup(f.below[i]);
@@ -357,6 +365,8 @@ uint8_t dirtest_tag(struct dirtest *t, unsigned disk)
 		     t->why.message);
 	head_close(h);
 	disk_chain_close(chain, false);
+	disk_io_destroy(c.io);
+	loop_fini(&loop);
 	layer_set_destroy(set);
 	return tag;
 }

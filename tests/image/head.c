@@ -2,6 +2,8 @@
 /* The disk head: where blocks go, what a flush promises, what sealing makes. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -386,4 +388,71 @@ Test(head, file_when_blocks_are_written_and_zeroed_for_ever_stays_small)
 	head_count(h, &c);
 	cr_assert_leq(c.file_pages, 16);
 	head_close(h);
+}
+
+/* ---- marks and fds of a head in a chain ---- */
+
+static struct head_counts counts_of(int fd)
+{
+	const struct head_below none = HEAD_BELOW_NOTHING;
+	struct head_counts n;
+	struct head *h;
+
+	cr_assert_eq(head_open(&h, fd, "head", &none, false, &why), 0);
+	head_count(h, &n);
+	head_close(h);
+	return n;
+}
+
+Test(head, empty_commit_is_found_again_and_what_follows_too)
+{
+	int fd = memory_file();
+	struct head_info info = { .bytes = MIB(1) };
+	const struct head_below none = HEAD_BELOW_NOTHING;
+	uint8_t page[PAGE_BYTES], got[PAGE_BYTES];
+	struct head *h;
+
+	cr_assert_eq(head_create(fd, "head", &info, 1, &why), 0);
+	cr_assert_eq(head_open(&h, fd, "head", &none, true, &why), 0);
+	fill_page(page, 5);
+	/* A write that came before the commit is no part of it. */
+	cr_assert_eq(head_write(h, 0, page, PAGE_BYTES, &why), 0);
+	cr_assert_eq(head_commit_empty(h, &why), 0);
+	cr_assert_eq(counts_of(fd).commits, 1);
+	cr_assert_eq(counts_of(fd).blocks, 0);
+	cr_assert_eq(head_flush(h, &why), 0);
+	head_close(h);
+	cr_assert_eq(counts_of(fd).commits, 2);
+	cr_assert_eq(head_open(&h, fd, "head", &none, true, &why), 0);
+	cr_assert_eq(head_read(h, 0, got, PAGE_BYTES, &why), 0);
+	cr_assert_eq(memcmp(page, got, PAGE_BYTES), 0);
+	head_close(h);
+	close(fd);
+}
+
+Test(head, blocks_are_read_by_the_other_fd_once_sealed)
+{
+	int fd = memory_file(), ro;
+	struct head_info info = { .bytes = MIB(1) };
+	const struct head_below none = HEAD_BELOW_NOTHING;
+	uint8_t page[PAGE_BYTES], got[PAGE_BYTES];
+	struct object_id id;
+	char path[64];
+	struct head *h;
+
+	cr_assert_eq(head_create(fd, "head", &info, 1, &why), 0);
+	cr_assert_eq(head_open(&h, fd, "head", &none, true, &why), 0);
+	fill_page(page, 7);
+	cr_assert_eq(head_write(h, 8 * PAGE_BYTES, page, PAGE_BYTES, &why), 0);
+	head_freeze(h);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ro = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(ro, 0);
+	head_read_by(h, ro);
+	cr_assert_eq(head_seal(h, NULL, &id, &why), 0);
+	close(fd);
+	cr_assert_eq(head_read(h, 8 * PAGE_BYTES, got, PAGE_BYTES, &why), 0);
+	cr_assert_eq(memcmp(page, got, PAGE_BYTES), 0);
+	head_close(h);
+	close(ro);
 }
