@@ -63,6 +63,7 @@ static const struct record_row rows[] = {
 	  ROW_TEXT(struct ref, description) },
 	{ 11, .check = check_label,
 	  ROW_ITEMS(struct ref, labels, REF_MAX_LABELS, LABEL_KEY) },
+	{ 12, ROW_BYTES(struct ref, config, REF_MAX_CONFIG) },
 };
 /* clang-format on */
 

@@ -11,6 +11,7 @@
 #include "record.h"
 
 #define REF_MAX_LABELS 64
+#define REF_MAX_CONFIG 65536
 
 /* Bits of `keep`. */
 enum {
@@ -37,6 +38,9 @@ struct ref {
 	char reason[512];
 	char description[4096];
 	RECORD_ARRAY(struct ref_label) labels;
+	/* How the VM was configured, as JSON: a hint, for instance where the
+	 * files are that its disks lie on. Nobody has judged it. */
+	RECORD_ARRAY(uint8_t) config;
 };
 
 /*

@@ -34,6 +34,18 @@ static struct ref full(void)
 	};
 }
 
+static uint8_t config[] = "{\"name\": \"web\"}\n";
+
+/* What was added within version 1; its own committed file has it. */
+static struct ref full_now(void)
+{
+	struct ref r = full();
+
+	r.config.item = config;
+	r.config.n = sizeof(config) - 1;
+	return r;
+}
+
 struct bytes {
 	uint8_t *data;
 	size_t len;
@@ -58,8 +70,8 @@ TestSuite(ref, .init = init);
 
 Test(ref, all_members_come_back)
 {
-	struct bytes b = encode(full(), &key), again;
-	struct ref r, want = full();
+	struct bytes b = encode(full_now(), &key), again;
+	struct ref r, want = full_now();
 
 	cr_assert_eq(ref_decode(&r, b.data, b.len, &key, NULL), 0);
 	cr_assert_str_eq(r.name, want.name);
@@ -73,6 +85,8 @@ Test(ref, all_members_come_back)
 	cr_assert_str_eq(r.description, want.description);
 	cr_assert_eq(r.labels.n, want.labels.n);
 	cr_assert_arr_eq(r.labels.item, labels, sizeof(labels));
+	cr_assert_eq(r.config.n, want.config.n);
+	cr_assert_arr_eq(r.config.item, config, r.config.n);
 	again = encode(r, &key);
 	cr_assert_eq(again.len, b.len);
 	cr_assert_arr_eq(again.data, b.data, b.len);
@@ -94,13 +108,12 @@ Test(ref, least_comes_back)
 	free(b.data);
 }
 
-/* See the same test of the manifest. */
-Test(ref, version_1_as_committed_stays_readable)
+static void expect_committed(const char *path, struct ref r)
 {
-	struct bytes now = encode(full(), &key);
+	struct bytes now = encode(r, &key);
 	uint8_t data[8192];
 	size_t len;
-	FILE *f = fopen(TEST_DATA "/ref-v1", "r");
+	FILE *f = fopen(path, "r");
 
 	cr_assert(f);
 	len = fread(data, 1, sizeof(data), f);
@@ -108,6 +121,33 @@ Test(ref, version_1_as_committed_stays_readable)
 	cr_assert_eq(len, now.len);
 	cr_assert_arr_eq(data, now.data, len);
 	free(now.data);
+}
+
+/* See the same test of the manifest. */
+Test(ref, version_1_as_committed_stays_readable)
+{
+	expect_committed(TEST_DATA "/ref-v1", full());
+	expect_committed(TEST_DATA "/ref-v1-config", full_now());
+}
+
+Test(ref, config_may_be_64_kib_and_no_more)
+{
+	uint8_t *most = calloc(1, REF_MAX_CONFIG + 1);
+	struct fail why = { .message = "" };
+	struct ref r = full(), back;
+	struct bytes b;
+
+	r.config.item = most;
+	r.config.n = REF_MAX_CONFIG;
+	b = encode(r, NULL);
+	cr_assert_eq(ref_decode(&back, b.data, b.len, NULL, NULL), 0);
+	cr_assert_eq(back.config.n, REF_MAX_CONFIG);
+	ref_free(&back);
+	free(b.data);
+	r.config.n++;
+	cr_assert_eq(ref_encode(&r, NULL, &b.data, &b.len, &why), -EINVAL);
+	cr_assert(strstr(why.message, "config"), "%s", why.message);
+	free(most);
 }
 
 static int decode_exactly(const uint8_t *data, size_t len,
