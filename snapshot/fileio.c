@@ -61,6 +61,27 @@ int file_sync(int fd)
 	return fdatasync(fd) ? -errno : 0;
 }
 
+int file_sync_dir(int dir)
+{
+	return fsync(dir) && errno != EINVAL ? -errno : 0;
+}
+
+int file_own_dir(int dir, const char *path, struct fail *why)
+{
+	struct stat st;
+
+	if (fstat(dir, &st) < 0)
+		return file_failed(path, -errno, "look at", why);
+	if (st.st_uid != geteuid())
+		return fail_set(why, EXIT_DENIED, -EPERM, path,
+				"set TINTYPE_HOME to a directory of yours",
+				"belongs to user %u, not to you", st.st_uid);
+	if (st.st_mode & 022)
+		return fail_set(why, EXIT_DENIED, -EPERM, path,
+				"chmod it to 700", "others may write to it");
+	return 0;
+}
+
 int file_bytes(int fd, uint64_t *bytes)
 {
 	struct stat st;

@@ -25,6 +25,12 @@ int file_write(int fd, uint64_t offset, const void *buf, size_t len);
 /* fdatasync. After a failure the kernel has marked the pages clean: what they
  * held must be written again or given up, never synced again. 0 or -errno. */
 int file_sync(int fd);
+/* fsync of a directory, which makes its names durable; one whose file system
+ * has nothing to sync is synced. 0 or -errno. */
+int file_sync_dir(int dir);
+/* Whether the directory in `dir` is ours alone to write in: 0, or -errno with
+ * `why`, which calls it `path`. */
+int file_own_dir(int dir, const char *path, struct fail *why);
 /* The file's length: 0 or -errno; -EINVAL when it is no regular file. */
 int file_bytes(int fd, uint64_t *bytes);
 

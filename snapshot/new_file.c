@@ -35,10 +35,21 @@ static int part_path(struct new_file *f, const char *path)
 	return f->dir < 0 ? -errno : 0;
 }
 
-/* Without a name, or with one that nobody else has. */
-static int open_file(struct new_file *f, mode_t mode)
+/* A name that nobody else has. */
+static int make_temp(struct new_file *f)
 {
 	uint64_t random;
+	int err = random_bytes(&random, sizeof(random));
+
+	if (!err)
+		snprintf(f->temp, sizeof(f->temp), NEW_FILE_TEMP "%016" PRIx64,
+			 random);
+	return err;
+}
+
+/* Without a name, or with a temporary one. */
+static int open_file(struct new_file *f, mode_t mode)
+{
 	int err;
 
 	f->fd = openat(f->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
@@ -46,10 +57,9 @@ static int open_file(struct new_file *f, mode_t mode)
 	if (f->fd >= 0 ||
 	    (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
 		return f->fd < 0 ? -errno : 0;
-	err = random_bytes(&random, sizeof(random));
+	err = make_temp(f);
 	if (err)
 		return err;
-	snprintf(f->temp, sizeof(f->temp), ".tintype-%016" PRIx64, random);
 	f->fd = openat(f->dir, f->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
 		       mode);
 	if (f->fd >= 0)
@@ -78,16 +88,27 @@ int new_file_create(struct new_file *f, const char *path, unsigned mode,
 	return err ? file_failed(path, err, "create", why) : 0;
 }
 
-static int link_unnamed(const struct new_file *f)
+int new_file_create_in(struct new_file *f, int dir, const char *name,
+		       const char *path, unsigned mode, struct fail *why)
+{
+	int err;
+
+	snprintf(f->path, sizeof(f->path), "%s", path);
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	f->dir = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = f->dir < 0 ? -errno : open_file(f, mode);
+	return err ? file_failed(path, err, "create", why) : 0;
+}
+
+int new_file_link(int fd, int dir, const char *name)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-	if (!linkat(AT_FDCWD, path, f->dir, f->name, AT_SYMLINK_FOLLOW))
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW))
 		return 0;
 	/* Without /proc: only with a capability. */
-	if (errno == ENOENT &&
-	    !linkat(f->fd, "", f->dir, f->name, AT_EMPTY_PATH))
+	if (errno == ENOENT && !linkat(fd, "", dir, name, AT_EMPTY_PATH))
 		return 0;
 	return -errno;
 }
@@ -109,15 +130,46 @@ int new_file_commit(struct new_file *f, struct fail *why)
 	int err = file_sync(f->fd);
 
 	if (!err)
-		err = f->temp[0] ? link_named(f) : link_unnamed(f);
+		err = f->temp[0] ? link_named(f)
+				 : new_file_link(f->fd, f->dir, f->name);
 	if (err == -EEXIST)
 		return exists(f, why);
-	/* EINVAL: this file system has nothing to sync. */
-	if (!err && fsync(f->dir) < 0 && errno != EINVAL) {
-		err = -errno;
-		unlinkat(f->dir, f->name, 0);
+	if (!err) {
+		err = file_sync_dir(f->dir);
+		if (err)
+			unlinkat(f->dir, f->name, 0);
 	}
 	return err ? file_failed(f->path, err, "create", why) : 0;
+}
+
+/* A rename needs a name to begin with. */
+static int name_temp(struct new_file *f)
+{
+	int err;
+
+	if (f->temp[0])
+		return 0;
+	err = make_temp(f);
+	if (!err)
+		err = new_file_link(f->fd, f->dir, f->temp);
+	if (err)
+		f->temp[0] = '\0';
+	return err;
+}
+
+int new_file_replace(struct new_file *f, struct fail *why)
+{
+	int err = file_sync(f->fd);
+
+	if (!err)
+		err = name_temp(f);
+	if (!err && renameat(f->dir, f->temp, f->dir, f->name))
+		err = -errno;
+	if (!err) {
+		f->temp[0] = '\0';
+		err = file_sync_dir(f->dir);
+	}
+	return err ? file_failed(f->path, err, "replace", why) : 0;
 }
 
 void new_file_discard(struct new_file *f)

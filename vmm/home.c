@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "fileio.h"
 #include "util.h"
 
 /* What a VM's directory may hold of one life of the VM; and what it keeps from
@@ -108,24 +109,6 @@ static int make_path(const char *path)
 	}
 }
 
-/* A directory that is ours alone, or a reason. */
-static int judge_dir(int fd, const char *path, struct fail *why)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return fail_set(why, EXIT_FAILED, -errno, path, NULL, "%s",
-				strerror(errno));
-	if (st.st_uid != geteuid())
-		return fail_set(why, EXIT_DENIED, -EPERM, path,
-				"set TINTYPE_HOME to a directory of yours",
-				"belongs to user %u, not to you", st.st_uid);
-	if (st.st_mode & 022)
-		return fail_set(why, EXIT_DENIED, -EPERM, path,
-				"chmod it to 700", "others may write to it");
-	return 0;
-}
-
 static int home_error(int err, const char *path, struct fail *why)
 {
 	enum exit_code code = EXIT_FAILED;
@@ -144,6 +127,29 @@ static int home_error(int err, const char *path, struct fail *why)
 	return fail_set(why, code, err, path, hint, "%s", strerror(-err));
 }
 
+int home_open_top(bool create, struct fail *why)
+{
+	char path[PATH_MAX];
+	_cleanup_close_ int home = -1;
+	int err = home_path(path, sizeof(path), why);
+
+	if (err)
+		return err;
+	home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (home < 0 && errno == ENOENT && create) {
+		err = make_path(path);
+		if (err)
+			return home_error(err, path, why);
+		home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (home < 0)
+		return !create && errno == ENOENT
+			   ? -ENOENT
+			   : home_error(-errno, path, why);
+	err = file_own_dir(home, path, why);
+	return err ? err : steal_fd(&home);
+}
+
 int home_open(bool create, struct fail *why)
 {
 	static const char below[] = "/vms";
@@ -153,20 +159,9 @@ int home_open(bool create, struct fail *why)
 
 	if (err)
 		return err;
-	home = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (home < 0 && errno == ENOENT && create) {
-		err = make_path(path);
-		if (err)
-			return home_error(err, path, why);
-		home = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
+	home = home_open_top(create, why);
 	if (home < 0)
-		return !create && errno == ENOENT
-			   ? -ENOENT
-			   : home_error(-errno, path, why);
-	err = judge_dir(home, path, why);
-	if (err)
-		return err;
+		return home;
 	strcat(path, below);
 	if (create && mkdirat(home, "vms", 0700) < 0 && errno != EEXIST)
 		return home_error(-errno, path, why);
@@ -174,7 +169,7 @@ int home_open(bool create, struct fail *why)
 	if (vms < 0)
 		return !create && vms == -ENOENT ? -ENOENT
 						 : home_error(vms, path, why);
-	err = judge_dir(vms, path, why);
+	err = file_own_dir(vms, path, why);
 	return err ? err : steal_fd(&vms);
 }
 
@@ -246,7 +241,7 @@ static int open_dir(int vms, const char *name, int flags, struct vm_dir *d,
 	d->fd = open_beneath(vms, name, O_RDONLY | O_DIRECTORY);
 	if (d->fd < 0)
 		return dir_error(d->fd, name, why);
-	err = judge_dir(d->fd, name, why);
+	err = file_own_dir(d->fd, name, why);
 	if (err)
 		return err;
 	d->lock = vm_dir_open(d, "lock", O_RDWR | flags);

@@ -3,6 +3,7 @@
  * Where VMs live: $TINTYPE_HOME, else as root /var/lib/tintype, else
  * $XDG_DATA_HOME/tintype, else ~/.local/share/tintype.
  *
+ *   HOME/store/                 its snapshots: snapshot/store.h
  *   HOME/vms/NAME/lock          held (OFD lock) by the VM's process while it
  *                               lives; says whether the VM stays when it ended
  *   HOME/vms/NAME/config.json   what it was started with
@@ -49,6 +50,9 @@ struct vm_dir {
 
 /* The home's path, in `buf`. 0 or -errno with `why`. */
 int home_path(char *buf, size_t len, struct fail *why);
+
+/* Opens the home, makes it first when `create`: as home_open. */
+int home_open_top(bool create, struct fail *why);
 
 /* Opens HOME/vms, makes it first when `create`. An fd; -ENOENT (no `why`
  * filled) when it is not there; or -errno with `why`. */
