@@ -31,7 +31,8 @@ int store_open(struct store **out, int home, bool create, struct fail *why);
 void store_close(struct store *s); /* drops the lock; NULL: nothing */
 
 enum store_lock { STORE_UNLOCKED, STORE_SHARED, STORE_EXCLUSIVE };
-/* Waits for a collector, at most 10 s: EXIT_CONFLICT. */
+/* Waits for a collector, at most 10 s: EXIT_CONFLICT. Whatever is put or linked
+ * below is so with the lock held, from the first layer to the ref. */
 int store_lock(struct store *s, enum store_lock how, struct fail *why);
 
 /* ---- layers ---- */
@@ -51,8 +52,9 @@ int store_new_layer(struct store *s, uint64_t reserve, int *rw, int *ro,
 int store_link_layer(struct store *s, int fd, int dir, const char *name,
 		     const struct object_id *id, struct fail *why);
 int store_sync_layers(struct store *s, struct fail *why);
-/* All layers that the manifest's images need, opened and linked in a new set;
- * each image's tree is there. */
+/* All layers that the manifest's images may need, opened and linked in a new
+ * set; each image's root is there, of the size that it is to have. Its tree is
+ * judged by who walks it. */
 int store_open_images(struct store *s, const struct manifest *m,
 		      struct layer_set **set, struct fail *why);
 
@@ -71,12 +73,14 @@ int store_put_ref(struct store *s, struct ref *r, bool replace,
 int store_get_ref(struct store *s, const char *vm, const char *name,
 		  struct ref *r, struct fail *why);
 /* All of a VM (NULL: of all VMs), by name, until `fn` returns non-zero; returns
- * that. A damaged one is given with `why` and no ref. */
+ * that. A damaged one is given with `why` and no ref; so is a file that has not
+ * the name of any, with `vm` "", when all are asked for. */
 int store_each_ref(struct store *s, const char *vm,
 		   int (*fn)(void *ctx, const char *vm, const char *name,
 			     const struct ref *r, const struct fail *why),
 		   void *ctx, struct fail *why);
-/* EXIT_DENIED for what is pinned, held or immutable. */
+/* EXIT_DENIED for what is pinned, held or immutable. Needs no lock; what it
+ * kept alive is removed by store_collect. */
 int store_delete_ref(struct store *s, const char *vm, const char *name,
 		     struct fail *why);
 
@@ -86,8 +90,12 @@ struct store_collected {
 	unsigned manifests, layers;
 	uint64_t bytes;
 };
-/* Locked EXCLUSIVE. Removes manifests that are neither named by a ref nor in
- * `keep`, and layers that no tree of the others reaches. */
+/*
+ * Locked EXCLUSIVE. Removes manifests that are neither named by a ref nor in
+ * `keep` (whose names were read and synced since it was locked), and layers
+ * that no tree of the others reaches. Nothing at all when anything that lives
+ * is damaged or not there. It may be broken off anywhere, and begun again.
+ */
 int store_collect(struct store *s, const struct object_id *keep, size_t nkeep,
 		  struct store_collected *n, struct fail *why);
 
