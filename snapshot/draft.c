@@ -5,6 +5,7 @@
  */
 #include "draft.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct draft {
 	struct image base;
 	struct layer_writer *writer;
 	struct blockmap map;
+	struct blockmap second; /* root 1, when it has bytes */
+	uint64_t second_bytes;
 
 	uint32_t slots; /* data pages so far */
 	uint64_t *sums; /* of slot 1 and up */
@@ -89,6 +92,7 @@ void draft_destroy(struct draft *d)
 		return;
 	layer_writer_destroy(d->writer);
 	blockmap_fini(&d->map);
+	blockmap_fini(&d->second);
 	free(d->sums);
 	free(d->diff);
 	free(d->patch_slot);
@@ -317,6 +321,48 @@ void draft_count(const struct draft *d, struct draft_counts *c)
 	c->stored_pages = d->slots;
 }
 
+/* ---- the second image ---- */
+
+static int put_second_page(struct draft *d, uint64_t page, const void *data,
+			   struct fail *why)
+{
+	struct block b = { .kind = BLOCK_PAGE };
+	int err;
+
+	/* It lies on nothing, which reads as zero. */
+	if (mem_is_zero(data, PAGE_BYTES))
+		return 0;
+	err = store(d, data, &b.at, why);
+	if (!err && blockmap_set(&d->second, page, b))
+		err = no_memory(d, why);
+	return err;
+}
+
+int draft_put_second(struct draft *d, const void *data, size_t len,
+		     struct fail *why)
+{
+	uint8_t last[PAGE_BYTES] = { 0 };
+	const uint8_t *from = data;
+	uint64_t full = len >> PAGE_SHIFT, rest = len % PAGE_BYTES;
+	int err = 0;
+
+	assert(!d->second_bytes);
+	if (!len || len > DRAFT_SECOND_MAX)
+		return fail_set(why, EXIT_USAGE, -EINVAL, d->name, NULL,
+				"a second image of %zu bytes: 1 to %llu are "
+				"possible",
+				len, (unsigned long long)DRAFT_SECOND_MAX);
+	if (blockmap_init(&d->second, full + (rest != 0)))
+		return no_memory(d, why);
+	d->second_bytes = align_up(len, 512);
+	for (uint64_t i = 0; i < full && !err; i++)
+		err = put_second_page(d, i, from + (i << PAGE_SHIFT), why);
+	if (err || !rest)
+		return err;
+	memcpy(last, from + (full << PAGE_SHIFT), rest);
+	return put_second_page(d, full, last, why);
+}
+
 /* ---- the end ---- */
 
 static int put_sums(void *ctx, struct layer_writer *w, struct fail *why)
@@ -354,6 +400,8 @@ int draft_seal(struct draft *d, struct object_id *id, struct fail *why)
 		.base = &d->base,
 		.bytes = d->o.bytes,
 		.map = &d->map,
+		.second = d->second_bytes ? &d->second : NULL,
+		.second_bytes = d->second_bytes,
 		.sums = put_sums,
 		.diffs = put_diffs,
 		.ctx = d,

@@ -17,6 +17,8 @@
 
 struct draft;
 
+#define DRAFT_SECOND_MAX MIB(16)
+
 struct draft_options {
 	int fd;		  /* empty file; borrowed */
 	const char *name; /* for messages */
@@ -47,9 +49,9 @@ int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 		   struct fail *why);
 
 /*
- * A second image in the same layer, root 1: `len` bytes (at most 16 MiB), whose
- * size as an image is `len` rounded up to 512. Once, before draft_seal. It has
- * no base.
+ * A second image in the same layer, root 1: `len` bytes (1 to
+ * DRAFT_SECOND_MAX, else -EINVAL), whose size as an image is `len` rounded up
+ * to 512, with zeroes. Once, before draft_seal. It has no base.
  */
 int draft_put_second(struct draft *d, const void *data, size_t len,
 		     struct fail *why);

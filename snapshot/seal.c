@@ -4,16 +4,33 @@
 
 #include "radix.h"
 
+static int build(const struct seal *s, struct layer_root *root, unsigned *n,
+		 struct fail *why)
+{
+	struct blockmap_cursor first = { .map = s->map };
+	struct blockmap_cursor second = { .map = s->second };
+	struct image nothing;
+	int err = radix_build(s->writer, s->base, s->bytes,
+			      blockmap_next_extent, &first, &root[0], why);
+
+	*n = 1;
+	if (err || !s->second)
+		return err;
+	*n = 2;
+	image_init_empty(&nothing, s->second_bytes);
+	return radix_build(s->writer, &nothing, s->second_bytes,
+			   blockmap_next_extent, &second, &root[1], why);
+}
+
 int seal_layer(const struct seal *s, struct object_id *id, struct fail *why)
 {
-	struct blockmap_cursor from = { .map = s->map };
 	struct layer_writer *w = s->writer;
-	struct layer_root root;
+	struct layer_root root[2];
+	unsigned nroots;
 	int err;
 
 	layer_writer_section(w, SECTION_NODES);
-	err = radix_build(w, s->base, s->bytes, blockmap_next_extent, &from,
-			  &root, why);
+	err = build(s, root, &nroots, why);
 	if (err)
 		return err;
 	layer_writer_section(w, SECTION_SUMS);
@@ -27,6 +44,6 @@ int seal_layer(const struct seal *s, struct object_id *id, struct fail *why)
 	if (err)
 		return err;
 	layer_writer_section(w, SECTION_ROOTS);
-	err = layer_writer_put(w, &root, 1, why);
+	err = layer_writer_put(w, root, nroots, why);
 	return err ? err : layer_writer_end(w, id, why);
 }

@@ -14,6 +14,8 @@ struct seal {
 	const struct image *base;    /* what the map lies on */
 	uint64_t bytes;		     /* of the image */
 	const struct blockmap *map;
+	const struct blockmap *second; /* on nothing; NULL: there is none */
+	uint64_t second_bytes;
 	/* Puts a sum for each data page into the section of sums. */
 	int (*sums)(void *ctx, struct layer_writer *w, struct fail *why);
 	/* Puts the differences that the map speaks of; NULL: none. */
@@ -21,7 +23,8 @@ struct seal {
 	void *ctx;
 };
 
-/* layer_writer_meta has been called. The new layer's root 0 is the image. */
+/* layer_writer_meta has been called. The new layer's root 0 is the image,
+ * root 1 the second one. */
 int seal_layer(const struct seal *s, struct object_id *id, struct fail *why);
 
 #endif
