@@ -283,10 +283,7 @@ int disk_open_all(const struct vm_config *c, const struct vm_dir *d,
 		  bool durable, struct disk_files *files, int **layer,
 		  unsigned *nlayers, struct fail *why)
 {
-	struct opening o = { .c = c,
-			     .dir = DISK_DIR_NONE,
-			     .parents = DISK_PARENTS_NONE,
-			     .why = why };
+	struct opening o = { .c = c, .dir = DISK_DIR_NONE, .why = why };
 	int err = c->ndisks ? opening_begin(&o, d, durable) : 0;
 
 	if (!err && c->ndisks)
@@ -363,10 +360,7 @@ int disk_begin_all(const struct vm_config *c, const struct vm_dir *d,
 		   const struct disk_origin *origin, unsigned n,
 		   struct fail *why)
 {
-	struct opening o = { .c = c,
-			     .dir = DISK_DIR_NONE,
-			     .parents = DISK_PARENTS_NONE,
-			     .why = why };
+	struct opening o = { .c = c, .dir = DISK_DIR_NONE, .why = why };
 	int err = opening_begin(&o, d, durable);
 
 	for (unsigned i = 0; i < c->ndisks && !err; i++)
@@ -430,10 +424,7 @@ static int import_one(struct opening *o, const struct disk_config *c)
 int disk_import_all(const struct vm_config *c, const struct vm_dir *d,
 		    struct fail *why)
 {
-	struct opening o = { .c = c,
-			     .dir = DISK_DIR_NONE,
-			     .parents = DISK_PARENTS_NONE,
-			     .why = why };
+	struct opening o = { .c = c, .dir = DISK_DIR_NONE, .why = why };
 	bool any = false;
 	int err;
 

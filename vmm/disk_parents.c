@@ -8,65 +8,47 @@
 #include <string.h>
 
 #include "fileio.h"
-#include "layer.h"
 #include "util.h"
 
-/* A VM's directory is HOME/vms/NAME. */
-#define STORE "../../store"
-
-static int open_in_store(const struct disk_parents *p, const char *dir,
-			 const struct object_id *id)
+static int open_store(struct disk_parents *p, const struct vm_dir *d,
+		      struct fail *why)
 {
-	char path[ID_TEXT + 16], text[ID_TEXT];
-	int fd;
+	/* A VM's directory is HOME/vms/NAME. */
+	_cleanup_close_ int home =
+	    openat(d->fd, "../..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = home < 0 ? file_failed(d->name, -errno, "open home", why)
+			   : store_open(&p->store, home, false, why);
 
-	if (p->store < 0)
-		return -ENOENT;
-	object_id_text(text, id);
-	snprintf(path, sizeof(path), "%s/%s", dir, text);
-	fd = file_open(p->store, path, O_NOFOLLOW | O_NONBLOCK);
-	return fd < 0 ? -errno : fd;
+	return err == -ENOENT ? 0 : err;
 }
 
 static int read_manifest(const struct disk_parents *p,
 			 const struct object_id *id, struct manifest *m,
 			 struct fail *why)
 {
-	_cleanup_close_ int fd = open_in_store(p, "manifests", id);
-	_cleanup_free_ uint8_t *data = NULL;
-	char name[32] = "manifest ";
-	uint64_t bytes;
-	int err;
+	static const char hint[] = "give up the VM by 'tintype rm'; its "
+				   "snapshots stay";
+	char name[ID_SHORT + 16] = "manifest ";
+	int err = p->store ? store_get_manifest(p->store, id, m, why) : -ENOENT;
 
+	if (err != -ENOENT)
+		return err;
 	object_id_short(name + strlen(name), id);
-	err = fd < 0 ? fd : file_bytes(fd, &bytes);
-	if (!err && bytes > RECORD_MAX_BYTES)
-		err = -EBADMSG;
-	data = err ? NULL : malloc(bytes + 1);
-	if (!err)
-		err = data ? file_read(fd, 0, data, bytes) : -ENOMEM;
-	if (!err)
-		return manifest_decode(m, data, bytes, id, NULL, why);
-	if (err == -ENOENT || err == -EBADMSG)
-		return fail_set(why, EXIT_INTEGRITY, err, name,
-				"give up the VM by 'tintype rm'; its other "
-				"snapshots stay",
-				err == -ENOENT ? "a VM's disks need it, and it "
-						 "is not in the store"
-					       : "is too long");
-	return file_failed(name, err, "read", why);
+	return fail_set(why, EXIT_INTEGRITY, err, name, hint,
+			"a VM's disks need it, and it is not in the store");
 }
 
 int disk_parents_read(struct disk_parents *p, const struct vm_dir *d,
 		      const struct disk_roots *r, struct fail *why)
 {
-	int err = 0;
+	int err;
 
-	*p = (struct disk_parents)DISK_PARENTS_NONE;
-	p->store = openat(d->fd, STORE,
-			  O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (p->store < 0 && errno != ENOENT)
-		return file_failed("store", -errno, "open", why);
+	*p = (struct disk_parents){ 0 };
+	if (!r->nparents)
+		return 0;
+	err = open_store(p, d, why);
+	if (err)
+		return err;
 	p->manifest = calloc(r->nparents + 1, sizeof(*p->manifest));
 	if (!p->manifest)
 		return file_failed(d->name, -ENOMEM, "read parents", why);
@@ -82,13 +64,13 @@ void disk_parents_free(struct disk_parents *p)
 	for (unsigned i = 0; i < p->n; i++)
 		manifest_free(&p->manifest[i]);
 	free(p->manifest);
-	cleanup_close(&p->store);
-	*p = (struct disk_parents)DISK_PARENTS_NONE;
+	store_close(p->store);
+	*p = (struct disk_parents){ 0 };
 }
 
 int disk_parents_layer(const struct disk_parents *p, const struct object_id *id)
 {
-	return open_in_store(p, "layers", id);
+	return p->store ? store_find_layer(p->store, id) : -ENOENT;
 }
 
 /* ---- images ---- */

@@ -10,18 +10,13 @@
 #define TINTYPE_DISK_PARENTS_H
 
 #include "disk_roots.h"
-#include "manifest.h"
+#include "store.h"
 
 struct disk_parents {
-	int store;		   /* HOME/store; -1: there is none */
+	struct store *store; /* NULL: there is none, or no parents */
 	struct manifest *manifest; /* in the order of "parents" */
 	unsigned n;
 };
-#define DISK_PARENTS_NONE                                                      \
-	{                                                                      \
-		.store = -1                                                    \
-	}
-
 /* Free by disk_parents_free, also after a failure. EXIT_INTEGRITY when one of
  * them is not there. */
 int disk_parents_read(struct disk_parents *p, const struct vm_dir *d,

@@ -87,6 +87,8 @@ void vm_files_close(struct vm_files *f)
 	for (unsigned i = 0; i < f->nlayers; i++)
 		cleanup_close(&f->layer[i]);
 	free(f->layer);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		disk_files_free(&f->disk[i]);
 	f->kvm = f->pagemap = -1;
 	f->layer = NULL;
 	f->nlayers = 0;

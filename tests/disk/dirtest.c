@@ -227,20 +227,8 @@ bool dirtest_there(const struct dirtest *t, const char *disk,
 
 /* ---- the store ---- */
 
-static void store_path(const struct dirtest *t, char path[192], const char *dir,
-		       const struct object_id *id)
-{
-	char text[ID_TEXT];
-
-	object_id_text(text, id);
-	snprintf(path, 192, "%s/store", t->path);
-	(void)!mkdir(path, 0700);
-	snprintf(path, 192, "%s/store/%s", t->path, dir);
-	(void)!mkdir(path, 0700);
-	snprintf(path, 192, "%s/store/%s/%s", t->path, dir, text);
-}
-
-static struct object_id put_manifest(struct dirtest *t, const char *disk,
+static struct object_id put_manifest(struct dirtest *t, struct store *store,
+				     const char *disk,
 				     const struct object_id *layer)
 {
 	struct manifest m = {
@@ -257,33 +245,38 @@ static struct object_id put_manifest(struct dirtest *t, const char *disk,
 		.base_bytes = DISK_BYTES,
 	};
 	struct object_id id;
-	uint8_t *data;
-	char path[192];
-	size_t len;
-	int fd;
 
 	snprintf(image.id, sizeof(image.id), "%s", disk);
 	m.images.item = &image;
 	m.images.n = 1;
-	cr_assert_eq(manifest_encode(&m, NULL, &data, &len, &id, &t->why), 0,
-		     "%s", t->why.message);
-	store_path(t, path, "manifests", &id);
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	cr_assert_eq(write(fd, data, len), (ssize_t)len);
-	close(fd);
-	free(data);
+	cr_assert_eq(store_put_manifest(store, &m, &id, &t->why), 0, "%s",
+		     t->why.message);
 	return id;
 }
 
 struct object_id dirtest_store(struct dirtest *t, const char *disk,
 			       const struct made *m)
 {
-	char from[160], to[192];
+	_cleanup_close_ int home = open(t->path, O_RDONLY | O_DIRECTORY);
+	_cleanup_close_ int fd = -1;
+	char name[DISK_HEAD_TEXT];
+	struct store *store;
+	struct object_id id;
+	struct disk_dir *x = dirtest_roots(t);
 
-	heads_path(t, from, disk, m);
-	store_path(t, to, "layers", &m->layer);
-	cr_assert_eq(link(from, to), 0);
-	return put_manifest(t, disk, &m->layer);
+	cr_assert_eq(store_open(&store, home, true, &t->why), 0, "%s",
+		     t->why.message);
+	cr_assert_eq(store_lock(store, STORE_SHARED, &t->why), 0);
+	fd = disk_dir_open_head(x, disk, m->uid, O_RDONLY, &t->why);
+	disk_head_name(name, disk, m->uid);
+	cr_assert_eq(
+	    store_link_layer(store, fd, x->heads, name, &m->layer, &t->why), 0,
+	    "%s", t->why.message);
+	cr_assert_eq(store_sync_layers(store, &t->why), 0);
+	id = put_manifest(t, store, disk, &m->layer);
+	store_close(store);
+	dirtest_roots_done(t);
+	return id;
 }
 
 /* ---- what is there ---- */

@@ -9,8 +9,7 @@
 
 #include "disk_dir.h"
 #include "disk_open.h"
-#include "layer.h"
-#include "manifest.h"
+#include "store.h"
 
 #define DISK_BLOCKS 64
 #define DISK_BYTES  (DISK_BLOCKS * UINT64_C(4096))
