@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "fatal.h"
 #include "log.h"
@@ -187,6 +188,18 @@ static unsigned fds_of(struct msghdr *h, int fds[FD_BATCH])
 	return (unsigned)(bytes / sizeof(int));
 }
 
+/* Whatever else could be sent can wait for ever in a read, or is no place for a
+ * layer. */
+static bool regular(const int *fds, unsigned n)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < n; i++)
+		if (fstat(fds[i], &st) || !S_ISREG(st.st_mode))
+			return false;
+	return true;
+}
+
 /* One message of at most `room` fds; how many came, or -errno and none. */
 static int receive_batch(int conn, int *fds, unsigned room)
 {
@@ -210,7 +223,7 @@ static int receive_batch(int conn, int *fds, unsigned room)
 	else if ((h.msg_flags & MSG_CTRUNC) && got < MIN(room, FD_BATCH))
 		r = -EMFILE; /* there was room, but no number */
 	else if ((h.msg_flags & MSG_CTRUNC) || byte != FD_BYTE || got == 0 ||
-		 got > room)
+		 got > room || !regular(batch, got))
 		r = -EPROTO;
 	if (r) {
 		close_all(batch, got);

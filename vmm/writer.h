@@ -43,8 +43,8 @@ void writer_start(struct writer *w, struct writer_job *j); /* not busy */
 /*
  * Takes `n` fds that are sent so, from a connection (control_ask_fds), within 5
  * s. On failure those that came are closed: -EPIPE
- * its end, -ETIMEDOUT, -EPROTO something else or too many, -EMFILE,
- * -ECANCELED.
+ * its end, -ETIMEDOUT, -EPROTO something else, too many, or what is no regular
+ * file, -EMFILE, -ECANCELED.
  */
 int fd_receive(int conn, int *fds, unsigned n, const atomic_bool *cancel);
 

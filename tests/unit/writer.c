@@ -765,6 +765,29 @@ Test(fds, that_come_unasked_are_dropped)
 	close(other);
 }
 
+Test(fds, of_what_is_no_regular_file_are_refused)
+{
+	const struct wrong w = { "", 0, 2, false, NULL };
+	int part[2], fifo[2], pair[2];
+
+	cr_assert_eq(pipe(fifo), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	part[0] = file_of('x', 1);
+	for (unsigned i = 0; i < 4; i++) {
+		int fd = client();
+
+		part[1] = i == 0   ? fifo[0]
+			  : i == 1 ? pair[0]
+			  : i == 2 ? open("/dev/zero", O_RDWR)
+				   : open("/", O_RDONLY | O_DIRECTORY);
+		send_wrong(&w, fd);
+		send_with(fd, "F", part, 2);
+		cr_expect(strstr(hear(fd), "EPROTO"), "%u", i);
+		cr_expect_str_eq(hear(fd), "");
+		close(fd);
+	}
+}
+
 /* It is the process that has no numbers for them. */
 Test(fds, without_numbers_for_them_are_refused)
 {
