@@ -39,6 +39,7 @@ struct take {
 	int conn, fd[MAX_FDS];
 	unsigned n;
 	int failed;
+	atomic_bool held; /* the job has begun, but takes nothing yet */
 	size_t bytes;
 	char text[MAX_FDS + 1]; /* the first byte of each */
 };
@@ -171,6 +172,8 @@ static void run_take(struct writer_job *j)
 	struct take *t = container_of(j, struct take, job);
 	struct stat st;
 
+	while (atomic_load(&t->held))
+		usleep(100);
 	t->failed = fd_receive(t->conn, t->fd, t->n, &j->cancel);
 	t->bytes = 0;
 	memset(t->text, 0, sizeof(t->text));
@@ -215,6 +218,7 @@ static int op_take(void *ctx, struct control_request *r, json_t *args,
 	t->job.done = take_done;
 	t->request = r;
 	t->n = (unsigned)json_integer_value(json_object_get(args, "n"));
+	t->held = json_is_true(json_object_get(args, "hold"));
 	t->conn = control_ask_fds(r, t->n);
 	if (t->conn < 0)
 		return t->conn;
@@ -230,6 +234,12 @@ static int op_tease(void *ctx, struct control_request *r, json_t *args,
 {
 	control_ask_fds(r, 1);
 	return fail_set(why, EXIT_NO_SPACE, -ENOSPC, "vm", NULL, "no space");
+}
+
+static int op_go(void *ctx, json_t *args, json_t **result, struct fail *why)
+{
+	atomic_store(&srv.take.held, false);
+	return 0;
 }
 
 static int op_cancel(void *ctx, json_t *args, json_t **result, struct fail *why)
@@ -250,6 +260,7 @@ static const struct control_op ops[] = {
 	{ .verb = "disown", .later = op_disown },
 	{ .verb = "take", .later = op_take },
 	{ .verb = "tease", .later = op_tease },
+	{ .verb = "go", .run = op_go },
 	{ .verb = "cancel", .run = op_cancel },
 };
 
@@ -850,6 +861,26 @@ Test(fds, end_is_told_while_they_are_awaited)
 	cr_expect(!strcmp(text, "asked end taken ") ||
 		      !strcmp(text, "asked taken end "),
 		  "%s", text);
+	close(other);
+}
+
+/* The I/O thread sees the end first, and must not read what is the writer's. */
+Test(fds, before_an_end_are_the_writer_s)
+{
+	int fd = client(), other = client(), part = file_of('q', 1);
+
+	say(fd, "{\"verb\":\"take\",\"args\":{\"n\":1,\"hold\":true}}\n");
+	cr_expect(strstr(hear(fd), "\"send\":1"));
+	send_with(fd, "F", &part, 1);
+	say(fd, "{\"id\":4,\"verb\":\"mark\"}\n");
+	shutdown(fd, SHUT_WR);
+	until_notes(other, "asked end ");
+	call(other, "go");
+	cr_expect(strstr(hear(fd), "\"text\":\"q\""));
+	cr_expect_str_eq(hear(fd), "{\"id\":4,\"ok\":true,\"result\":{}}\n");
+	cr_expect_str_eq(hear(fd), "");
+	close(part);
+	close(fd);
 	close(other);
 }
 
