@@ -198,9 +198,10 @@ static void check_limits(struct doctor *d)
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) == 0)
-		find(d, l.rlim_cur < FILES_WANTED ? BAD : GOOD, "open files",
+		/* `run` takes what it may have. */
+		find(d, l.rlim_max < FILES_WANTED ? BAD : GOOD, "open files",
 		     "raise it with 'ulimit -n 1024'", "limit %llu",
-		     (unsigned long long)l.rlim_cur);
+		     (unsigned long long)l.rlim_max);
 	if (getrlimit(RLIMIT_AS, &l) == 0 && l.rlim_cur != RLIM_INFINITY)
 		find(d,
 		     l.rlim_cur < CONFIG_DEFAULT_MEMORY + MIB(64) ? BAD : NOTE,
