@@ -262,6 +262,19 @@ static int open_own(const struct vm_dir *d, struct vm_files *f,
 	return 0;
 }
 
+/* What this process has in memory, told by pages. Where the kernel has none, or
+ * keeps it from us, all of RAM counts as there. */
+static int open_pagemap(struct vm_files *f, struct fail *why)
+{
+	static const char path[] = "/proc/self/pagemap";
+
+	f->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (f->pagemap >= 0 || errno == ENOENT || errno == EACCES ||
+	    errno == EPERM)
+		return 0;
+	return file_error(-errno, "page map", path, NULL, why);
+}
+
 static int open_nets(const struct vm_config *c, struct vm_files *f,
 		     struct fail *why)
 {
@@ -303,12 +316,8 @@ static int open_all(const struct vm_config *c, const struct vm_dir *d,
 	f->kvm = kvm_open(why);
 	if (f->kvm < 0)
 		return f->kvm;
-	/* What this process has in memory, told by pages. Where there is no
-	 * /proc, a capture takes all for there. */
-	f->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	/* Last: it may start a program. */
-	err = open_nets(c, f, why);
-	if (err)
+	if ((err = open_pagemap(f, why)) || (err = open_nets(c, f, why)))
 		return err;
 	warn_of_pvm(c, f->kernel);
 	/* Last: what fails before leaves no socket behind. */
