@@ -36,6 +36,7 @@
 #include "sandbox_policy.h"
 #include "thread.h"
 #include "util.h"
+#include "writer.h"
 
 /* More than x86-64 has; the kernel's table ended at 463 in Linux 6.12. */
 #define SYSCALLS 512
@@ -756,9 +757,29 @@ static void stopped_loop(const void *unused)
 	_exit(loop_run(&stopped) ? 4 : 0);
 }
 
+/* The writer, which waits for a file; it comes after the stop. */
+static void stopped_writer(const void *unused)
+{
+	const atomic_bool cancel = false;
+	pid_t us = getpid();
+	int pair[2], fd;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		_exit(1);
+	if (fork() == 0) {
+		stop_and_go_on(us);
+		/* Nothing that it takes: it must have waited for it. */
+		_exit(write(pair[1], "?", 1) == 1 ? 0 : 1);
+	}
+	if (sandbox_writer())
+		_exit(2);
+	_exit(fd_receive(pair[0], &fd, 1, &cancel) == -EPROTO ? 0 : 3);
+}
+
 Test(sandbox, a_wait_that_was_stopped_goes_on_inside)
 {
-	void (*const wait[])(const void *) = { stopped_output, stopped_loop };
+	void (*const wait[])(const void *) = { stopped_output, stopped_loop,
+					       stopped_writer };
 
 	for (size_t i = 0; i < ARRAY_SIZE(wait); i++) {
 		int status = in_child(wait[i], NULL);
