@@ -10,8 +10,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/auxv.h>
 
 #include "control.h"
 #include "fdio.h"

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "cli.h"
+#include "cli_act.h"
 #include "control.h"
 #include "util.h"
 
@@ -19,17 +20,7 @@
 #define KILL_GRACE_MS 2000
 #define ANSWER_MS     2000
 
-/* Does `act` to each operand, goes on after a failure, and tells those that
- * were done. The first failure's code is the verb's; the others are printed
- * as they come. */
-struct acting {
-	const struct options *o;
-	json_t *done; /* --json: an array of names */
-	int (*act)(const struct acting *a, const char *name, struct fail *why);
-	uint64_t timeout_s;
-};
-
-static void tell_done(struct acting *a, const char *name)
+void act_tell(struct acting *a, const char *name)
 {
 	if (a->done)
 		json_array_append_new(a->done, json_string(name));
@@ -37,14 +28,16 @@ static void tell_done(struct acting *a, const char *name)
 		printf("%s\n", name);
 }
 
-static void act_on(struct acting *a, const char *name, struct fail *first)
+void act_on(struct acting *a, const char *name, struct fail *first)
 {
 	struct fail why = { .code = EXIT_OK };
 
-	if (!a->act(a, name, &why)) {
-		tell_done(a, name);
+	int done = a->act(a, name, &why);
+
+	if (done == 0)
+		act_tell(a, name);
+	if (done >= 0)
 		return;
-	}
 	if (first->message[0])
 		cli_print_fail(first, a->done != NULL);
 	/* The last failure is told by the caller, with the first's code. */
@@ -53,7 +46,7 @@ static void act_on(struct acting *a, const char *name, struct fail *first)
 	*first = why;
 }
 
-static int finish(struct acting *a, struct fail *first, struct fail *why)
+int act_finish(struct acting *a, struct fail *first, struct fail *why)
 {
 	int code =
 	    a->done ? cli_print_json(a->done, why) : cli_flush(EXIT_OK, why);
@@ -72,7 +65,7 @@ static int act_all(struct acting *a, struct fail *why)
 		a->done = json_array();
 	for (unsigned i = 0; i < a->o->noperands; i++)
 		act_on(a, a->o->operand[i], &first);
-	return finish(a, &first, why);
+	return act_finish(a, &first, why);
 }
 
 /* ---- pause, resume ---- */
@@ -90,13 +83,12 @@ static int call_named(const char *name, const char *verb, struct fail *why)
 	return err;
 }
 
-static int pause_one(const struct acting *a, const char *name, struct fail *why)
+static int pause_one(struct acting *a, const char *name, struct fail *why)
 {
 	return call_named(name, "pause", why);
 }
 
-static int resume_one(const struct acting *a, const char *name,
-		      struct fail *why)
+static int resume_one(struct acting *a, const char *name, struct fail *why)
 {
 	return call_named(name, "resume", why);
 }
@@ -183,8 +175,8 @@ static int kill_vm(const struct vm_dir *d, int pidfd, struct fail *why)
 	return 0;
 }
 
-static int press_power(const struct acting *a, const struct vm_dir *d,
-		       int pidfd, struct fail *why)
+static int press_power(struct acting *a, const struct vm_dir *d, int pidfd,
+		       struct fail *why)
 {
 	json_t *result = NULL;
 	int err = cli_call_dir(d, "stop", &result, why);
@@ -200,7 +192,7 @@ static int press_power(const struct acting *a, const struct vm_dir *d,
 			(unsigned)a->timeout_s);
 }
 
-static int stop_one(const struct acting *a, const char *name, struct fail *why)
+static int stop_one(struct acting *a, const char *name, struct fail *why)
 {
 	struct vm_dir d = VM_DIR_NONE;
 	_cleanup_close_ int pidfd = -1;
@@ -247,7 +239,7 @@ int cli_stop(const struct options *o, struct fail *why)
 
 /* ---- rm ---- */
 
-static int rm_one(const struct acting *a, const char *name, struct fail *why)
+static int rm_one(struct acting *a, const char *name, struct fail *why)
 {
 	_cleanup_close_ int vms = home_open(false, why);
 
@@ -282,7 +274,7 @@ static int rm_all(struct acting *a, struct fail *why)
 		a->done = json_array();
 	if (vms >= 0)
 		home_each(vms, rm_dead, &(struct removing){ a, &first });
-	return finish(a, &first, why);
+	return act_finish(a, &first, why);
 }
 
 int cli_rm(const struct options *o, struct fail *why)
