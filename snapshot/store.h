@@ -72,6 +72,9 @@ int store_put_ref(struct store *s, struct ref *r, bool replace,
 /* EXIT_NOT_FOUND names the VM's snapshots that there are. */
 int store_get_ref(struct store *s, const char *vm, const char *name,
 		  struct ref *r, struct fail *why);
+/* The same for a hint: "it has: a, b, c", as many as there is room for; "" when
+ * there is none. */
+void store_name_refs(struct store *s, const char *vm, char *text, size_t room);
 /* All of a VM (NULL: of all VMs), by name, until `fn` returns non-zero; returns
  * that. A damaged one is given with `why` and no ref; so is a file that has not
  * the name of any, with `vm` "", when all are asked for. */

@@ -178,9 +178,7 @@ static int read_ref(struct store *s, const char *file, struct ref *r,
 			"is another snapshot's ref than its name says");
 }
 
-/* "it has: a, b, c", as many as there is room for. */
-static void name_those_there(struct store *s, const char *vm, char *text,
-			     size_t room)
+void store_name_refs(struct store *s, const char *vm, char *text, size_t room)
 {
 	char ref_vm[RECORD_NAME_MAX + 1], name[RECORD_NAME_MAX + 1];
 	struct store_names names;
@@ -208,7 +206,7 @@ static int not_found(struct store *s, const char *vm, const char *file,
 {
 	char hint[sizeof(why->hint)];
 
-	name_those_there(s, vm, hint, sizeof(hint));
+	store_name_refs(s, vm, hint, sizeof(hint));
 	return fail_set(why, EXIT_NOT_FOUND, -ENOENT, file,
 			*hint ? hint : "see 'tintype snapshot list'",
 			*hint ? "no such snapshot"
