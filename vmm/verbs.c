@@ -280,6 +280,21 @@ static const struct option_row image_bench_options[] = {
 	JSON_ROW,
 };
 
+static const struct option_row snapshot_list_options[] = {
+	{ .name = "tree",
+	  .letter = 't',
+	  .help = "each below the one that it was taken after" },
+	JSON_ROW,
+	QUIET_ROW("names only"),
+};
+
+static const struct option_row snapshot_delete_options[] = {
+	{ .name = "children",
+	  .help = "also those that were taken after it, and after them" },
+	JSON_ROW,
+	QUIET_ROW("print nothing"),
+};
+
 #define OPTIONS(rows) .options = (rows), .noptions = ARRAY_SIZE(rows)
 
 static const struct verb verbs[] = {
@@ -401,6 +416,29 @@ static const struct verb verbs[] = {
 	  .max = 1,
 	  OPTIONS(image_bench_options),
 	  .run = cli_image_bench },
+	{ .name = "snapshot list",
+	  .aliases = { "snapshot ls" },
+	  .summary = "list the snapshots of a VM, or of all",
+	  .operands = "[VM]",
+	  .max = 1,
+	  OPTIONS(snapshot_list_options),
+	  .run = cli_snapshot_list },
+	{ .name = "snapshot show",
+	  .aliases = { "snapshot inspect", "snapshot info" },
+	  .summary = "show everything about a snapshot",
+	  .operands = "VM@SNAP",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(json_options),
+	  .run = cli_snapshot_show },
+	{ .name = "snapshot delete",
+	  .aliases = { "snapshot rm", "snapshot remove" },
+	  .summary = "delete snapshots, and what nothing else needs",
+	  .operands = "VM@SNAP...",
+	  .min = 1,
+	  .max = OPTIONS_MAX_OPERANDS,
+	  OPTIONS(snapshot_delete_options),
+	  .run = cli_snapshot_delete },
 	{ .name = "doctor",
 	  .summary = "check what this host offers, and say "
 		     "how to get what is missing",
@@ -426,6 +464,7 @@ static const struct verb verbs[] = {
 
 static const struct noun nouns[] = {
 	{ "image", "work with the files that hold disks" },
+	{ "snapshot", "work with what VMs were at some time" },
 };
 
 static const struct foreign_verb foreign[] = {
