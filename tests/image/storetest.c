@@ -138,6 +138,12 @@ static void fill(struct store *s, int fd, uint64_t page, uint64_t tag,
 	layer_set_destroy(set);
 }
 
+void store_test_fill(struct store *s, int rw, uint64_t tag,
+		     struct object_id *id)
+{
+	fill(s, rw, tag, tag, NULL, id);
+}
+
 void make_sealed(struct store *s, uint64_t tag, const struct object_id *base,
 		 int *rw, int *ro, struct object_id *id)
 {

@@ -20,6 +20,9 @@ void flip_byte(const char *path, uint64_t at);
 void make_large(const char *path, uint64_t bytes);
 bool same_inode(int a, int b);
 
+/* Fills and seals what is to be a layer, of nothing but that page. */
+void store_test_fill(struct store *s, int rw, uint64_t tag,
+		     struct object_id *id);
 /* A sealed layer, of an image of a MiB over that of `base` (NULL: nothing) with
  * page `tag` filled by `tag`. Its fds; or the read-only one alone. */
 void make_sealed(struct store *s, uint64_t tag, const struct object_id *base,
