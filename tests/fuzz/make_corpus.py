@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds of the targets layer and patch: good inputs, and bad ones of
 each kind that docs/image-format.md wants refused; and of virtio devices: what a
-driver does, and what it must not do (ring.c has the steps).
+driver does, and what it must not do (ring.c has the steps); of the store.
 
   tests/fuzz/make_corpus.py [DIRECTORY]
 
@@ -613,6 +613,53 @@ def ports_seeds():
     yield "generation", case((host, 2, 7, 9, 0), (reset, vmgenid, 0, 0, 0))
 
 
+def committed(name):
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "..", "data", name), "rb") as f:
+        return f.read()
+
+
+def ref_seeds():
+    """A ref with a configuration, record 12: whole, keyed, spoilt."""
+    ref = committed("ref-v1-config")
+    at = ref.index(struct.pack("<HH", 12, 0))
+    yield "ref-config", b"\1" + ref
+    yield "ref-config-keyed", b"\3" + ref
+    yield "ref-config-empty", b"\3" + ref[:at + 4] + bytes(4) + ref[-48:]
+    yield "ref-config-critical", b"\3" + ref[:at + 2] + b"\1" + ref[at + 3:]
+    large = struct.pack("<HHI", 12, 0, 65536) + b" " * 65536
+    yield "ref-config-most", b"\3" + ref[:at] + large + ref[-48:]
+    large = struct.pack("<HHI", 12, 0, 65537) + b" " * 65544
+    yield "ref-config-more", b"\3" + ref[:at] + large + ref[-48:]
+    twice = ref[at:-48]
+    yield "ref-config-twice", b"\3" + ref[:-48] + twice + ref[-48:]
+
+
+def store_seeds():
+    """Names of files in layers/, manifests/ and refs/."""
+    ref = committed("ref-v1")
+    id_text = hashlib.sha256(b"").hexdigest().encode()
+    for place, first in (("layers", b"\0"), ("manifests", b"\1"),
+                         ("refs", b"\2")):
+        for name, text in (
+                ("id", id_text), ("id-upper", id_text.upper()),
+                ("id-short", id_text[:63]), ("id-long", id_text + b"0"),
+                ("temp", b".tintype-0123456789abcdef"),
+                ("hidden", b".lock"), ("dashes", b"--"),
+                ("control", b"\x1b[2J"), ("not-utf8", b"caf\xe9"),
+                ("most", b"x" * 255)):
+            yield f"{place}-{name}", first + text + b"\nwhat it holds"
+    yield "refs-whole", b"\2web@pre-update\n" + ref
+    yield "refs-another", b"\2web@other\n" + ref
+    yield "refs-cut", b"\2web@pre-update\n" + ref[:100]
+    yield "refs-empty", b"\2web@pre-update\n"
+    yield "refs-two-ats", b"\2web@a@b\n" + ref
+    yield "refs-no-vm", b"\2@a\n" + ref
+    yield "refs-no-name", b"\2web@\n" + ref
+    yield "refs-most", b"\2" + b"v" * 63 + b"@" + b"n" * 63 + b"\n" + ref
+    yield "refs-more", b"\2" + b"v" * 64 + b"@" + b"n" * 63 + b"\n" + ref
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
@@ -622,11 +669,13 @@ def main():
         "console_port": [*ring_seeds(), *console_port_seeds()],
         "connect": list(connect_seeds()),
         "layer": [*layers(), *raw_layers()],
+        "manifest": list(ref_seeds()),
         "net": list(net_seeds()),
         "net_stream": list(net_seeds(True)),
         "patch": list(patches()),
         "ports": list(ports_seeds()),
         "rng": list(ring_seeds()),
+        "store": list(store_seeds()),
         "vsock": list(vsock_seeds()),
     }
     for target, made in seeds.items():
