@@ -51,7 +51,8 @@ int draft_put_zero(struct draft *d, uint64_t page, uint64_t count,
 /*
  * A second image in the same layer, root 1: `len` bytes (1 to
  * DRAFT_SECOND_MAX, else -EINVAL), whose size as an image is `len` rounded up
- * to 512, with zeroes. Once, before draft_seal. It has no base.
+ * to 512, with zeroes. It has no base. Once, before draft_seal; after a failure
+ * only draft_destroy may follow.
  */
 int draft_put_second(struct draft *d, const void *data, size_t len,
 		     struct fail *why);

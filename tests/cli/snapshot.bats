@@ -328,6 +328,34 @@ update' > /dev/null
 	END
 }
 
+# One of several who take and delete snapshots at once, and are killed at any
+# moment.
+worker() {
+	local i
+	for i in $(seq 12); do
+		timeout -s KILL "0.0$((RANDOM % 4 + 1))" "$MKSNAPSHOT" \
+			"$TINTYPE_HOME" "vm$1@s$i" "$i" - || true
+		timeout -s KILL "0.0$((RANDOM % 4 + 1))" "$TINTYPE" \
+			snapshot delete "vm$1@s$((i - 1))" || true
+	done > /dev/null 2>&1
+}
+
+@test "many at once, killed at any moment: what is there is whole" {
+	make web@stays 1 - > /dev/null
+	for n in 1 2 3 4; do
+		worker "$n" &
+	done
+	wait
+	run -0 snapshot list --quiet
+	[[ "$output" == *web@stays* ]]
+	all=$output
+	for name in $all; do
+		run -0 snapshot show "$name"
+	done
+	run -0 snapshot delete $all
+	[ "$(stored refs)$(stored manifests)$(stored layers)" = 000 ]
+}
+
 @test "a store that others could write is refused" {
 	make web@a 1 - > /dev/null
 	chmod 770 "$TINTYPE_HOME/store/refs"

@@ -17,6 +17,7 @@ const char *const dir_kind_names[DIR_KINDS] = {
 	[DIR_UNLINK] = "unlink",       [DIR_SYNC] = "fsync",
 	[DIR_DATA_SYNC] = "fdatasync", [DIR_WRITE] = "write",
 	[DIR_RESERVE] = "fallocate",   [DIR_FCNTL] = "fcntl",
+	[DIR_MEMORY] = "malloc",
 };
 
 int (*dir_before)(const struct dir_call *c);
@@ -95,6 +96,31 @@ WRAP(ssize_t, fd_pwrite,
 #define CALL (fd, mode, offset, len)
 WRAP(int, fallocate64, (int fd, int mode, off_t offset, off_t len),
      .kind = DIR_RESERVE, .fd = fd)
+#undef CALL
+#define WRAP_MEMORY(name, params)                                              \
+	void *__real_##name params;                                            \
+	void *__wrap_##name params;                                            \
+	void *__wrap_##name params                                             \
+	{                                                                      \
+		const struct dir_call c = { .kind = DIR_MEMORY, .fd = -1 };    \
+                                                                               \
+		return refused(&c) ? NULL : __real_##name CALL;                \
+	}
+
+#define CALL (n)
+WRAP_MEMORY(malloc, (size_t n))
+#undef CALL
+#define CALL (n, size)
+WRAP_MEMORY(calloc, (size_t n, size_t size))
+#undef CALL
+#define CALL (p, n)
+WRAP_MEMORY(realloc, (void *p, size_t n))
+#undef CALL
+#define CALL (p, n, size)
+WRAP_MEMORY(reallocarray, (void *p, size_t n, size_t size))
+#undef CALL
+#define CALL (text)
+WRAP_MEMORY(strdup, (const char *text))
 #undef CALL
 /* clang-format on */
 

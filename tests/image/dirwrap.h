@@ -19,6 +19,7 @@ enum dir_kind {
 	DIR_WRITE,
 	DIR_RESERVE, /* fallocate */
 	DIR_FCNTL,
+	DIR_MEMORY, /* malloc and its like */
 	DIR_KINDS
 };
 extern const char *const dir_kind_names[DIR_KINDS];

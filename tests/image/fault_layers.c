@@ -6,7 +6,8 @@
 #include "draft.h"
 #include "fault.h"
 
-#define PAGES UINT64_C(280)
+#define PAGES	     UINT64_C(280)
+#define SECOND_BYTES 9000
 
 static uint32_t flags;
 static uint8_t *want; /* PAGES pages */
@@ -70,7 +71,9 @@ static int make_draft(const struct image *base, struct object_id *id)
 	}
 	cr_assert_eq(err, 0, say("create"));
 	put_pages(d, true);
-	err = draft_seal(d, id, &why);
+	err = draft_put_second(d, want, SECOND_BYTES, &why);
+	if (!err)
+		err = draft_seal(d, id, &why);
 	draft_destroy(d);
 	if (!failed(err, "seal"))
 		return o.fd;

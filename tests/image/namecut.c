@@ -214,6 +214,7 @@ void namecut_take(const struct dir_call *c)
 	case DIR_WRITE:
 	case DIR_RESERVE:
 	case DIR_FCNTL:
+	case DIR_MEMORY:
 	case DIR_KINDS:
 		return;
 	}

@@ -131,6 +131,7 @@ static int before(const struct dir_call *c)
 	case DIR_WRITE:
 	case DIR_RESERVE:
 	case DIR_FCNTL:
+	case DIR_MEMORY:
 	case DIR_KINDS:
 		return 0;
 	}

@@ -21,6 +21,7 @@ static const struct kind {
 	{ DIR_RENAME, ENOSPC },	 { DIR_UNLINK, EIO },	{ DIR_SYNC, EIO },
 	{ DIR_DATA_SYNC, EIO },	 { DIR_WRITE, ENOSPC }, { DIR_WRITE, EIO },
 	{ DIR_RESERVE, ENOSPC }, { DIR_FCNTL, EIO },	{ DIR_FCNTL, EMFILE },
+	{ DIR_MEMORY, ENOMEM },
 };
 
 static const struct kind *now;
@@ -170,4 +171,68 @@ Test(store_faults, each_call_that_fails_is_told_and_harms_nothing)
 		cr_assert_gt(nth, 1, "%s", dir_kind_names[now->kind]);
 	}
 	test_say("store faults: %lu injected", injected);
+}
+
+/* ---- what some file systems cannot do ---- */
+
+static int without_leases(const struct dir_call *c)
+{
+	return c->kind == DIR_FCNTL && c->flags == F_SETLEASE ? EINVAL : 0;
+}
+
+Test(store_faults, link_where_there_are_no_leases_succeeds)
+{
+	struct object_id id;
+	int fd;
+
+	cr_assert_eq(hash_init(), 0);
+	store_test_home();
+	cr_assert_eq(store_open(&s, test_home, true, &why), 0);
+	cr_assert_eq(store_lock(s, STORE_SHARED, &why), 0);
+	fd = new_layer(s, 1, NULL, &id);
+	dir_before = without_leases;
+	cr_assert_eq(store_link_layer(s, fd, -1, NULL, &id, &why), 0);
+	dir_before = NULL;
+	close(fd);
+	store_close(s);
+	store_test_end();
+}
+
+static int without_nameless(const struct dir_call *c)
+{
+	return c->kind == DIR_OPEN && (c->flags & O_TMPFILE) == O_TMPFILE
+		   ? EOPNOTSUPP
+		   : 0;
+}
+
+/* Papers then have temporary names meanwhile; layers cannot. */
+Test(store_faults, store_where_every_file_has_a_name_takes_no_layers)
+{
+	struct object_id layer, id, again;
+	struct ref r = { .vm = "web", .name = "a", .sequence = 1 };
+	struct manifest m;
+	int rw, ro;
+
+	cr_assert_eq(hash_init(), 0);
+	store_test_home();
+	cr_assert_eq(store_open(&s, test_home, true, &why), 0);
+	cr_assert_eq(store_lock(s, STORE_SHARED, &why), 0);
+	layer = put_layer(s, 1, NULL);
+	dir_before = without_nameless;
+	cr_assert_eq(store_new_layer(s, 0, &rw, &ro, &why), -EOPNOTSUPP);
+	cr_assert_eq(why.code, EXIT_INCOMPATIBLE);
+	store_test_manifest(&m, &layer, NULL);
+	cr_assert_eq(store_put_manifest(s, &m, &id, &why), 0);
+	cr_assert_eq(store_put_manifest(s, &m, &again, &why), 0);
+	r.manifest = id;
+	cr_assert_eq(store_put_ref(s, &r, false, &why), 0);
+	cr_assert_eq(store_put_ref(s, &r, false, &why), -EEXIST);
+	r.sequence++;
+	cr_assert_eq(store_put_ref(s, &r, true, &why), 0);
+	dir_before = NULL;
+	cr_assert_eq(count_files("store/manifests"), 1);
+	cr_assert_eq(count_files("store/refs"), 1);
+	manifest_free(&m);
+	store_close(s);
+	store_test_end();
 }
