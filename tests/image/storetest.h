@@ -3,8 +3,21 @@
 #ifndef TINTYPE_STORETEST_H
 #define TINTYPE_STORETEST_H
 
+#include <criterion/criterion.h>
+#include <string.h>
+
 #include "imgtest.h"
 #include "store.h"
+
+/* The call returns that, and says that exit code. */
+#define expect(call, want, want_code)                                          \
+	do {                                                                   \
+		memset(&why, 0, sizeof(why));                                  \
+		cr_assert_eq((call), (want), "%s: %s", why.object,             \
+			     why.message);                                     \
+		cr_assert_eq((int)why.code, (int)(want_code), "%s",            \
+			     why.message);                                     \
+	} while (0)
 
 /* A new, empty home; gone with all in it by store_test_end. */
 extern int test_home;
