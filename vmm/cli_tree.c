@@ -77,10 +77,11 @@ static void print_value(const char *key, const json_t *v)
 }
 
 /* What says nothing: the message of a good end, a list without items, the
- * counters of a device that has none. */
+ * counters of a device that has none, a time that is not set. */
 static bool is_empty(const json_t *v)
 {
-	return (json_is_string(v) && !json_string_length(v)) ||
+	return json_is_null(v) ||
+	       (json_is_string(v) && !json_string_length(v)) ||
 	       (json_is_array(v) && !json_array_size(v)) ||
 	       (json_is_object(v) && !json_object_size(v));
 }

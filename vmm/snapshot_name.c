@@ -108,7 +108,7 @@ static int find_none(struct store *s, const char *text, struct fail *why)
 	store_name_refs(s, text, hint, sizeof(hint));
 	if (*hint)
 		return fail_set(why, EXIT_NOT_FOUND, -ENOENT, text, hint,
-				"is a VM: which snapshot of it?");
+				"is a VM, not one of its snapshots");
 	return fail_set(why, EXIT_NOT_FOUND, -ENOENT, text,
 			"see 'tintype snapshot list'", "no such snapshot");
 }

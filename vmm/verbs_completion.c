@@ -17,7 +17,8 @@ static bool takes_vm(const struct verb *v)
 	return v->operands && strstr(v->operands, "VM");
 }
 
-/* The command that lists those VMs which the verb can be used on. */
+/* The command that lists those VMs, or snapshots, which the verb can be used
+ * on. */
 static const char *list_of_vms(const struct verb *v)
 {
 	static const char *const live[] = { "console", "stop", "pause",
@@ -26,6 +27,8 @@ static const char *list_of_vms(const struct verb *v)
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
 		if (!strcmp(v->name, live[i]))
 			return "tintype ps --quiet";
+	if (strstr(v->operands, "VM@SNAP"))
+		return "tintype snapshot list --quiet";
 	return "tintype ps --all --quiet";
 }
 

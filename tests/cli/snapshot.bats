@@ -142,6 +142,7 @@ update' > /dev/null
 	[[ "$output" == *"pause_ns: 1500000"* ]]
 	[[ "$output" == *"kind: state"* ]]
 	[[ "$output" != *config* ]]
+	[[ "$output" != *held_until* ]]
 	run -0 snapshot inspect --json web@b
 	[ "$(json layers <<< "$output")" = 2 ]
 	[ "$(json images 0 bytes <<< "$output")" = 1048576 ]
@@ -368,6 +369,8 @@ worker() {
 	run -2 snapshot frobnicate
 	run -0 "$TINTYPE" help snapshot
 	[[ "$output" == *"delete snapshots"* ]]
+	run -0 "$TINTYPE" completion bash
+	[[ "$output" == *"snapshot list --quiet"* ]]
 	run -0 snapshot remove --help
 	[[ "$output" == *--children* ]]
 }
