@@ -154,6 +154,45 @@ int cli_snapshots_read(struct snapshots *all, struct store *s, const char *vm,
 	return 0;
 }
 
+/* Without recursion: a chain may be as long as anybody likes. Children are
+ * pushed last first, so that they come in their order. */
+static size_t walk_tree(const struct snapshots *all, size_t from,
+			struct snapshot **order, size_t *stack)
+{
+	size_t n = 0, top = 0;
+
+	if (from < all->n)
+		stack[top++] = from;
+	for (size_t i = all->n; from == all->n && i-- > 0;)
+		if (!all->item[i]->nparent)
+			stack[top++] = i;
+	while (top) {
+		size_t at = stack[--top];
+
+		order[n++] = all->item[at];
+		for (size_t i = all->n; i-- > 0;) {
+			if (all->item[i]->nparent != at + 1)
+				continue;
+			all->item[i]->depth = all->item[at]->depth + 1;
+			stack[top++] = i;
+		}
+	}
+	return n;
+}
+
+int cli_snapshots_tree(const struct snapshots *all, size_t from,
+		       struct snapshot ***order, size_t *n, struct fail *why)
+{
+	_cleanup_free_ size_t *stack = calloc(all->n + 1, sizeof(*stack));
+
+	*n = 0;
+	*order = calloc(all->n + 1, sizeof(**order));
+	if (!stack || !*order)
+		return file_failed("snapshots", -ENOMEM, "list", why);
+	*n = walk_tree(all, from, *order, stack);
+	return 0;
+}
+
 void cli_snapshots_free(struct snapshots *all)
 {
 	for (size_t i = 0; i < all->n; i++) {

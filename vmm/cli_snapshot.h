@@ -19,7 +19,7 @@ struct snapshot {
 	struct fail why;  /* unless it is whole */
 	uint64_t bytes;	  /* that its own layers take of the file system */
 	unsigned nparent; /* 1 + where its parent is among all, or 0 */
-	bool done;	  /* for who goes through them */
+	unsigned depth;	  /* set by cli_snapshots_tree */
 };
 
 struct snapshots {
@@ -31,6 +31,11 @@ struct snapshots {
 int cli_snapshots_read(struct snapshots *all, struct store *s, const char *vm,
 		       struct fail *why);
 void cli_snapshots_free(struct snapshots *all);
+
+/* Number `from` and all below it, each parent before its children; with `from`
+ * all->n, all of them. The caller frees *order, which has *n. 0 or -errno. */
+int cli_snapshots_tree(const struct snapshots *all, size_t from,
+		       struct snapshot ***order, size_t *n, struct fail *why);
 
 /* The manifest, and what else is known of a ref's snapshot. 0 or -errno;
  * cli_snapshot_free either way. */

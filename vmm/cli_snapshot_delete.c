@@ -30,34 +30,39 @@ static int delete_one(struct deleting *d, const struct ref *r, struct fail *why)
 	return 0;
 }
 
-/* Children before their parent: what is refused half-way leaves a tree. */
-static int delete_children(struct deleting *d, const struct snapshots *all,
-			   const struct object_id *parent, struct fail *why)
+static size_t find_ref(const struct snapshots *all, const struct ref *r)
 {
-	int err = 0;
+	for (size_t i = 0; i < all->n; i++)
+		if (!strcmp(all->item[i]->name.name, r->name))
+			return i;
+	return all->n;
+}
 
-	for (size_t i = 0; i < all->n && !err; i++) {
-		struct snapshot *x = all->item[i];
+/* What lies below it. Children before their parent: what is refused half-way
+ * leaves a tree. */
+static int delete_below(struct deleting *d, const struct snapshots *all,
+			const struct ref *r, struct fail *why)
+{
+	_cleanup_free_ struct snapshot **order = NULL;
+	size_t from = find_ref(all, r), n;
+	int err;
 
-		if (!x->whole || x->done ||
-		    !object_id_equal(&x->manifest.parent, parent))
-			continue;
-		x->done = true;
-		err = delete_children(d, all, &x->ref.manifest, why);
-		if (!err)
-			err = delete_one(d, &x->ref, why);
-	}
+	if (from == all->n) /* gone since it was found */
+		return 0;
+	err = cli_snapshots_tree(all, from, &order, &n, why);
+	for (size_t i = n; i-- > 1 && !err;)
+		err = delete_one(d, &order[i]->ref, why);
 	return err;
 }
 
-static int delete_tree(struct deleting *d, const struct ref *r,
-		       struct fail *why)
+static int delete_children(struct deleting *d, const struct ref *r,
+			   struct fail *why)
 {
 	struct snapshots all;
 	int err = cli_snapshots_read(&all, d->s, r->vm, why);
 
 	if (!err)
-		err = delete_children(d, &all, &r->manifest, why);
+		err = delete_below(d, &all, r, why);
 	cli_snapshots_free(&all);
 	return err;
 }
@@ -76,7 +81,7 @@ static int delete_named(struct acting *a, const char *text, struct fail *why)
 	if (err)
 		return err;
 	if (options_has(a->o, "children"))
-		err = delete_tree(d, &r, why);
+		err = delete_children(d, &r, why);
 	if (!err)
 		err = delete_one(d, &r, why);
 	ref_free(&r);

@@ -7,6 +7,9 @@
 #include "cli_snapshot.h"
 #include "util.h"
 
+/* A chain may have hundreds: from there on it is not indented further. */
+#define TREE_LEVELS 12u
+
 struct listing {
 	const struct options *o;
 	struct snapshots all;
@@ -74,28 +77,27 @@ static void list_one(struct listing *l, const struct snapshot *x,
 	}
 }
 
-/* Children come below their parent, in the order of time. */
-static void list_tree(struct listing *l, unsigned parent, unsigned depth)
+static int list_tree(struct listing *l, struct fail *why)
 {
-	for (size_t i = 0; i < l->all.n; i++) {
-		if (l->all.item[i]->nparent != parent)
-			continue;
-		list_one(l, l->all.item[i], depth);
-		list_tree(l, (unsigned)i + 1, depth + 1);
-	}
+	_cleanup_free_ struct snapshot **order = NULL;
+	size_t n;
+	int err = cli_snapshots_tree(&l->all, l->all.n, &order, &n, why);
+
+	for (size_t i = 0; i < n; i++)
+		list_one(l, order[i], MIN(order[i]->depth, TREE_LEVELS));
+	return err;
 }
 
-static void list_all(struct listing *l)
+static int list_all(struct listing *l, struct fail *why)
 {
 	if (!l->array && !l->quiet)
 		printf("%-32s %-20s %-6s %8s  %s\n", "NAME", "TAKEN", "WHAT",
 		       "SIZE", "DESCRIPTION");
-	if (l->tree) {
-		list_tree(l, 0, 0);
-		return;
-	}
+	if (l->tree)
+		return list_tree(l, why);
 	for (size_t i = 0; i < l->all.n; i++)
 		list_one(l, l->all.item[i], 0);
+	return 0;
 }
 
 static int read_all(struct listing *l, const char *vm, struct fail *why)
@@ -150,7 +152,7 @@ int cli_snapshot_list(const struct options *o, struct fail *why)
 	if (!err) {
 		if (options_has(o, "json"))
 			l.array = json_array();
-		list_all(&l);
+		err = list_all(&l, why);
 	}
 	code = err ? (int)why->code : finish(&l, why);
 	cli_snapshots_free(&l.all);

@@ -101,6 +101,21 @@ update' > /dev/null
 	[[ "${lines[3]}" == "web@d "* ]]
 }
 
+@test "list --tree: a long chain stays readable, and goes in one" {
+	parent=-
+	for n in $(seq 30); do
+		make "web@s$n" "$n" "$parent" > /dev/null
+		parent=web@s$n
+	done
+	run -0 snapshot list --tree
+	[[ "${lines[12]}" == "$(printf '%22s' '')web@s12 "* ]]
+	[[ "${lines[30]}" == "$(printf '%24s' '')web@s30 "* ]]
+	run -0 snapshot delete --children web@s1
+	[ "${lines[0]}" = web@s30 ]
+	[ "${lines[29]}" = web@s1 ]
+	[ "$(stored layers)" = 0 ]
+}
+
 @test "list: a VM without snapshots is not a name that nothing has" {
 	run --separate-stderr -3 snapshot list nobody
 	[[ "$stderr" == *nobody* ]]
