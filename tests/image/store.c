@@ -75,6 +75,29 @@ Test(store, open_when_others_could_write_is_denied)
 	}
 }
 
+Test(store, what_belongs_to_another_is_refused)
+{
+	struct object_id id = put_layer(s, 1, NULL);
+	struct store *other;
+	struct ref r;
+	char path[128];
+
+	if (geteuid() != 0)
+		cr_skip_test("only root can give files away");
+	put_snapshot_of(s, "web", "one", &id, NULL);
+	layer_path(path, &id);
+	cr_assert_eq(fchownat(test_home, path, 12345, 12345, 0), 0);
+	expect(store_find_layer(s, &id), -EPERM, EXIT_OK);
+	cr_assert_eq(fchownat(test_home, "store/refs/web@one", 12345, 0, 0), 0);
+	expect(store_get_ref(s, "web", "one", &r, &why), -EPERM, EXIT_DENIED);
+	cr_assert_eq(fchownat(test_home, "store/lock", 12345, 0, 0), 0);
+	expect(store_open(&other, test_home, true, &why), -EPERM, EXIT_DENIED);
+	cr_assert_str_eq(why.object, "store/lock");
+	cr_assert_eq(fchownat(test_home, "store", 12345, 0, 0), 0);
+	expect(store_open(&other, test_home, true, &why), -EPERM, EXIT_DENIED);
+	cr_assert_str_eq(why.object, "store");
+}
+
 Test(store, open_when_a_part_is_a_link_is_denied)
 {
 	static const char *const parts[] = { "store", "store/layers",
