@@ -133,11 +133,16 @@ static uint8_t cause(const struct uart_state *s)
 
 /* On a PC, OUT2 connects the interrupt pin to the line; in loopback the
  * outputs are inactive, OUT2 among them. */
-static void update_irq(struct uart *u)
+static bool asks(const struct uart *u)
 {
 	bool connected = (u->st.mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
 
-	irq_set(&u->irq, connected && cause(&u->st) != IIR_NONE);
+	return connected && cause(&u->st) != IIR_NONE;
+}
+
+static void update_irq(struct uart *u)
+{
+	irq_set(&u->irq, asks(u));
 }
 
 /* The modem's lines: a terminal is connected and ready. In loopback, our own
@@ -433,7 +438,7 @@ static int uart_restored(struct device *d)
 		uart_reset(d);
 		return -EINVAL;
 	}
-	update_irq(u);
+	irq_assume(&u->irq, asks(u));
 	return 0;
 }
 

@@ -33,3 +33,8 @@ void irq_pulse(struct irq *q)
 	irq_set(q, true);
 	irq_set(q, false);
 }
+
+void irq_assume(struct irq *q, bool level)
+{
+	q->level = level;
+}

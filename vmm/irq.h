@@ -24,6 +24,9 @@ void irq_init(struct irq *q, int vm_fd, uint32_t gsi);
 /* Sets the line's level; no ioctl when it is that already. */
 void irq_set(struct irq *q, bool level);
 
+/* The line is at that level already: a restored machine's irqchip has it so. */
+void irq_assume(struct irq *q, bool level);
+
 /* Up and down again: an edge interrupt. */
 void irq_pulse(struct irq *q);
 

@@ -154,6 +154,21 @@ int kvm_get_xsave(int vcpu, struct kvm_xsave *x)
 	return r == -EINVAL || r == -ENOTTY ? call(vcpu, KVM_GET_XSAVE, x) : r;
 }
 
+int kvm_get_tsc_khz(int vcpu)
+{
+	return call_value(vcpu, KVM_GET_TSC_KHZ, 0);
+}
+
+int kvm_set_tsc_khz(int vcpu, uint32_t khz)
+{
+	return call_value(vcpu, KVM_SET_TSC_KHZ, khz);
+}
+
+int kvm_kvmclock_ctrl(int vcpu)
+{
+	return call_value(vcpu, KVM_KVMCLOCK_CTRL, 0);
+}
+
 /* The rest differ in nothing but their name and argument. */
 #define KVM_IOCTL(fn, nr, T)                                                   \
 	int fn(int fd, T *arg)                                                 \
@@ -186,3 +201,11 @@ KVM_IOCTL(kvm_set_vcpu_events, KVM_SET_VCPU_EVENTS,
 	  const struct kvm_vcpu_events)
 KVM_IOCTL(kvm_get_msrs, KVM_GET_MSRS, struct kvm_msrs)
 KVM_IOCTL(kvm_set_msrs, KVM_SET_MSRS, const struct kvm_msrs)
+KVM_IOCTL(kvm_get_sregs2, KVM_GET_SREGS2, struct kvm_sregs2)
+KVM_IOCTL(kvm_set_sregs2, KVM_SET_SREGS2, const struct kvm_sregs2)
+KVM_IOCTL(kvm_get_cpuid2, KVM_GET_CPUID2, struct kvm_cpuid2)
+KVM_IOCTL(kvm_get_device_attr, KVM_GET_DEVICE_ATTR, struct kvm_device_attr)
+KVM_IOCTL(kvm_set_device_attr, KVM_SET_DEVICE_ATTR,
+	  const struct kvm_device_attr)
+KVM_IOCTL(kvm_get_clock, KVM_GET_CLOCK, struct kvm_clock_data)
+KVM_IOCTL(kvm_set_clock, KVM_SET_CLOCK, const struct kvm_clock_data)

@@ -41,6 +41,8 @@ int kvm_set_identity_map_addr(int vm, uint64_t addr);
 int kvm_create_irqchip(int vm);
 int kvm_get_irqchip(int vm, struct kvm_irqchip *c);
 int kvm_set_irqchip(int vm, const struct kvm_irqchip *c);
+int kvm_get_clock(int vm, struct kvm_clock_data *c);
+int kvm_set_clock(int vm, const struct kvm_clock_data *c);
 int kvm_irq_line(int vm, uint32_t gsi, int level);
 /* A 4-byte write to that address signals `event_fd` and is no exit. */
 int kvm_ioeventfd(int vm, uint64_t addr, int event_fd);
@@ -69,6 +71,15 @@ int kvm_get_lapic(int vcpu, struct kvm_lapic_state *l);
 int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *l);
 int kvm_get_vcpu_events(int vcpu, struct kvm_vcpu_events *e);
 int kvm_set_vcpu_events(int vcpu, const struct kvm_vcpu_events *e);
+int kvm_get_sregs2(int vcpu, struct kvm_sregs2 *s);
+int kvm_set_sregs2(int vcpu, const struct kvm_sregs2 *s);
+int kvm_get_cpuid2(int vcpu, struct kvm_cpuid2 *c);
+int kvm_get_tsc_khz(int vcpu); /* kHz */
+int kvm_set_tsc_khz(int vcpu, uint32_t khz);
+int kvm_get_device_attr(int vcpu, struct kvm_device_attr *a);
+int kvm_set_device_attr(int vcpu, const struct kvm_device_attr *a);
+/* The guest's kvmclock is told that it was stopped; -EINVAL: it has none. */
+int kvm_kvmclock_ctrl(int vcpu);
 /* How many entries, counted from the first, were read or set. */
 int kvm_get_msrs(int vcpu, struct kvm_msrs *m);
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *m);

@@ -56,6 +56,11 @@ enum machine_state machine_state(const struct machine *m)
 	return m->state;
 }
 
+void machine_quiesced(struct machine *m)
+{
+	go(m, MACHINE_QUIESCED);
+}
+
 const char *machine_state_name(enum machine_state s)
 {
 	return state_names[s];
@@ -218,6 +223,15 @@ static int create_vm(struct machine *m, struct fail *why)
 		if (r < 0)
 			return fail_step(why, r, "KVM_CAP_X2APIC_API");
 	}
+	/* What would be lost else: an exception's address or debug bits that
+	 * are not delivered yet; a triple fault on its way. */
+	if (kvm_check_extension(m->vm_fd, KVM_CAP_EXCEPTION_PAYLOAD) &&
+	    (r = kvm_enable_cap(m->vm_fd, KVM_CAP_EXCEPTION_PAYLOAD, 1)) < 0)
+		return fail_step(why, r, "KVM_CAP_EXCEPTION_PAYLOAD");
+	if (kvm_check_extension(m->vm_fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT) &&
+	    (r = kvm_enable_cap(m->vm_fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1)) <
+		0)
+		return fail_step(why, r, "KVM_CAP_X86_TRIPLE_FAULT_EVENT");
 	r = kvm_create_irqchip(m->vm_fd);
 	if (r < 0)
 		return fail_step(why, r, "KVM_CREATE_IRQCHIP");
@@ -236,6 +250,8 @@ static int create_vcpus(struct machine *m, struct fail *why)
 		.events = &m->events,
 		.confine = m->cfg.confine,
 		.cpus = m->cfg.cpus,
+		.exited = m->cfg.exited,
+		.exited_ctx = m->cfg.ctx,
 	};
 	r = vcpu_shared_init(&m->shared, why);
 	if (r < 0)

@@ -270,6 +270,13 @@ void machine_devices_destroy(struct machine *m)
 	machine_devices_close(&m->cfg);
 }
 
+void machine_devices_moved(struct machine *m, const uint8_t *vmgenid)
+{
+	vmclock_disrupt(&m->vmclock);
+	if (vmgenid)
+		vmgenid_set(&m->vmgenid, vmgenid);
+}
+
 /* ---- the power button ---- */
 
 void machine_power_button(struct machine *m)

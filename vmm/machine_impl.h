@@ -61,6 +61,11 @@ struct machine {
  * configuration gave and no device took. */
 int machine_devices_create(struct machine *m);
 void machine_devices_destroy(struct machine *m);
+/* The machine goes on elsewhere, or later: devices that tell the guest do so.
+ * `vmgenid`: its new identity; NULL: the old one. */
+void machine_devices_moved(struct machine *m, const uint8_t *vmgenid);
+/* NEW or QUIESCED becomes QUIESCED. */
+void machine_quiesced(struct machine *m);
 /* Only that. */
 void machine_devices_close(const struct machine_config *c);
 

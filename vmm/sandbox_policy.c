@@ -152,6 +152,17 @@ const struct sandbox_rule sandbox_policy[] = {
 	IOCTL(SANDBOX_IO, KVM_SET_IRQCHIP, "reset"),
 
 	/* Capture and restore. */
+	IOCTL(SANDBOX_IO, KVM_GET_CLOCK, "capture"),
+	IOCTL(SANDBOX_IO, KVM_SET_CLOCK, "restore"),
+	IOCTL(SANDBOX_IO, KVM_GET_SREGS2, "capture"),
+	IOCTL(SANDBOX_IO, KVM_SET_SREGS2, "restore"),
+	IOCTL(SANDBOX_IO, KVM_GET_XSAVE2, "capture"),
+	IOCTL(SANDBOX_IO, KVM_GET_CPUID2, "capture"),
+	IOCTL(SANDBOX_IO, KVM_GET_TSC_KHZ, "capture"),
+	IOCTL(SANDBOX_IO, KVM_SET_TSC_KHZ, "restore"),
+	IOCTL(SANDBOX_IO, KVM_GET_DEVICE_ATTR, "a TSC offset"),
+	IOCTL(SANDBOX_IO, KVM_SET_DEVICE_ATTR, "a TSC offset"),
+	IOCTL(SANDBOX_IO, KVM_KVMCLOCK_CTRL, "the guest was stopped"),
 	IOCTL(SANDBOX_IO | SANDBOX_WRITER, KVM_GET_DIRTY_LOG,
 	      "what the guest has changed"),
 	IOCTL(SANDBOX_WRITER, KVM_CLEAR_DIRTY_LOG,

@@ -29,7 +29,8 @@ struct state_desc {
 
 #define STATE_MEMBER(T, f) (((T *)0)->f)
 #define STATE_SIZE(x)                                                          \
-	_Generic((x), uint8_t : 1, uint16_t : 2, uint32_t : 4, uint64_t : 8)
+	_Generic((x), uint8_t : 1, uint16_t : 2, uint32_t : 4, uint64_t : 8,   \
+		 unsigned long long : 8) /* the kernel's __u64 */
 #define STATE_IS_ARRAY(T, f)                                                   \
 	(!__builtin_types_compatible_p(__typeof__(STATE_MEMBER(T, f)),         \
 				       __typeof__(&STATE_MEMBER(T, f)[0])))

@@ -36,22 +36,6 @@
 #define EFER_LMA     (1u << 10)
 #define RFLAGS_FIXED 2
 
-/* KVM_GET/SET_MSRS take at most this many entries a call. */
-#define MSRS_A_CALL 255
-
-struct vcpu_reset {
-	struct kvm_mp_state mp;
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	struct kvm_xsave *xsave; /* shared->xsave_bytes long */
-	struct kvm_xcrs xcrs;
-	struct kvm_debugregs debug;
-	struct kvm_lapic_state lapic;
-	struct kvm_vcpu_events events;
-	uint32_t nmsrs;
-	struct kvm_msr_entry msr[];
-};
-
 static int kick_signal(void)
 {
 	return SIGRTMIN;
@@ -176,6 +160,9 @@ int vcpu_shared_init(struct vcpu_shared *s, struct fail *why)
 				"KVM_GET_VCPU_MMAP_SIZE");
 	s->run_bytes = (size_t)r;
 	s->xsave_bytes = kvm_xsave_bytes(s->vm_fd);
+	if (s->xsave_bytes > VCPU_XSAVE_MAX)
+		return fail_kvm(why, -E2BIG, "XSAVE state of this host");
+	s->sregs2 = kvm_check_extension(s->vm_fd, KVM_CAP_SREGS2);
 	sigaction(kick_signal(), &sa, NULL);
 	return shared_lists(s, why);
 }
@@ -190,106 +177,65 @@ void vcpu_shared_fini(struct vcpu_shared *s)
 
 /* ---- power-on state ---- */
 
-typedef int msrs_fn(int fd, struct kvm_msrs *m);
-
-static int set_msrs(int fd, struct kvm_msrs *m)
+/* Of the list, what KVM reads for this vCPU: one by one, since a call ends at
+ * the first that it refuses. */
+static void find_msrs(struct vcpu *v, struct vcpu_msrs_state *s)
 {
-	return kvm_set_msrs(fd, m);
-}
+	const struct kvm_msr_list *list = v->shared->msrs;
 
-/* Applies `fn` to all `*n` entries, in calls of what KVM takes at once. Those
- * that it refuses are taken out of the list. 0 or -errno. */
-static int msrs_in_calls(int fd, struct kvm_msr_entry *e, uint32_t *n,
-			 msrs_fn *fn)
-{
-	_cleanup_free_ struct kvm_msrs *m =
-	    calloc(1, sizeof(*m) + MIN(*n, MSRS_A_CALL) * sizeof(*e));
+	for (uint32_t i = 0; i < list->nmsrs && s->n < VCPU_MAX_MSRS; i++) {
+		struct {
+			struct kvm_msrs head;
+			struct kvm_msr_entry entry;
+		} one = { .head.nmsrs = 1, .entry.index = list->indices[i] };
 
-	if (!m)
-		return -ENOMEM;
-	for (uint32_t at = 0; at < *n;) {
-		uint32_t part = MIN(*n - at, MSRS_A_CALL);
-		int done;
-
-		m->nmsrs = part;
-		memcpy(m->entries, e + at, part * sizeof(*e));
-		done = fn(fd, m);
-		if (done < 0)
-			return done;
-		memcpy(e + at, m->entries, (uint32_t)done * sizeof(*e));
-		at += (uint32_t)done;
-		if ((uint32_t)done < part) {
-			log_debug("vcpu", "MSR 0x%x is refused", e[at].index);
-			*n -= 1;
-			memmove(e + at, e + at + 1, (*n - at) * sizeof(*e));
-		}
+		if (kvm_get_msrs(v->fd, &one.head) == 1)
+			s->index[s->n++] = list->indices[i];
+		else
+			log_debug("vcpu", "MSR 0x%x is refused",
+				  list->indices[i]);
 	}
-	return 0;
 }
 
 /* Remembers what a vCPU is when KVM has just made it: there is no other way
  * to know all of it when the guest asks for a reset. */
-static int remember_power_on(struct vcpu *v)
+static int remember_power_on(struct vcpu *v, struct fail *why)
 {
-	const struct kvm_msr_list *list = v->shared->msrs;
-	struct vcpu_reset *s =
-	    calloc(1, sizeof(*s) + list->nmsrs * sizeof(s->msr[0]));
-	int r;
-
-	if (!s)
-		return -ENOMEM;
-	v->reset = s;
-	s->xsave = calloc(1, v->shared->xsave_bytes);
-	if (!s->xsave)
-		return -ENOMEM;
-	s->nmsrs = list->nmsrs;
-	for (uint32_t i = 0; i < list->nmsrs; i++)
-		s->msr[i].index = list->indices[i];
-	if ((r = kvm_get_mp_state(v->fd, &s->mp)) ||
-	    (r = kvm_get_regs(v->fd, &s->regs)) ||
-	    (r = kvm_get_sregs(v->fd, &s->sregs)) ||
-	    (r = kvm_get_xsave(v->fd, s->xsave)) ||
-	    (r = kvm_get_xcrs(v->fd, &s->xcrs)) ||
-	    (r = kvm_get_debugregs(v->fd, &s->debug)) ||
-	    (r = kvm_get_lapic(v->fd, &s->lapic)) ||
-	    (r = kvm_get_vcpu_events(v->fd, &s->events)))
-		return r;
-	return msrs_in_calls(v->fd, s->msr, &s->nmsrs, kvm_get_msrs);
+	v->power_on = calloc(1, sizeof(*v->power_on));
+	if (!v->power_on)
+		return fail_kvm(why, -ENOMEM, "read the power-on state");
+	find_msrs(v, &v->power_on->msrs);
+	return vcpu_state_get(&v->kvm, v->power_on, why);
 }
 
 /* Linux and KVM's own emulation expect both as firmware would leave them. */
 static int set_firmware_msrs(int fd)
 {
-	struct kvm_msr_entry e[] = {
-		{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
-		{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[2];
+	} m = {
+		.head.nmsrs = 2,
+		.entry = {
+			{ .index = MSR_MISC_ENABLE,
+			  .data = MISC_ENABLE_FAST_STRING },
+			{ .index = MSR_MTRR_DEF_TYPE,
+			  .data = MTRR_ENABLED_WRITE_BACK },
+		},
 	};
-	uint32_t taken = ARRAY_SIZE(e);
-	int r = msrs_in_calls(fd, e, &taken, set_msrs);
+	int taken = kvm_set_msrs(fd, &m.head);
 
-	return r == 0 && taken < ARRAY_SIZE(e) ? -EINVAL : r;
+	return taken == 2 ? 0 : taken < 0 ? taken : -EINVAL;
 }
 
 int vcpu_reset(struct vcpu *v, struct fail *why)
 {
-	struct vcpu_reset *s = v->reset;
-	int r;
+	int r = vcpu_state_set(&v->kvm, v->power_on, why);
 
-	/* SREGS before LAPIC (it holds the APIC base), LAPIC before the MSRs
-	 * (TSC_DEADLINE counts only in deadline mode), events last. A host
-	 * without XSAVE has no XCRs and refuses to set none. */
-	if ((r = kvm_set_mp_state(v->fd, &s->mp)) ||
-	    (r = kvm_set_regs(v->fd, &s->regs)) ||
-	    (r = kvm_set_sregs(v->fd, &s->sregs)) ||
-	    (r = kvm_set_xsave(v->fd, s->xsave)) ||
-	    (s->xcrs.nr_xcrs && (r = kvm_set_xcrs(v->fd, &s->xcrs))) ||
-	    (r = kvm_set_debugregs(v->fd, &s->debug)) ||
-	    (r = kvm_set_lapic(v->fd, &s->lapic)) ||
-	    (r = msrs_in_calls(v->fd, s->msr, &s->nmsrs, set_msrs)) ||
-	    (r = kvm_set_vcpu_events(v->fd, &s->events)) ||
-	    (r = set_firmware_msrs(v->fd)))
-		return fail_kvm(why, r, "reset a vCPU");
-	return 0;
+	if (r < 0)
+		return r;
+	r = set_firmware_msrs(v->fd);
+	return r < 0 ? fail_kvm(why, r, "reset a vCPU") : 0;
 }
 
 /* ---- entry ---- */
@@ -312,7 +258,7 @@ int vcpu_enter_at(struct vcpu *v, const struct boot_entry *e, struct fail *why)
 {
 	bool long_mode = e->protocol == BOOT_LINUX64;
 	struct kvm_segment data = flat(0x18, 3, false);
-	struct kvm_sregs s = v->reset->sregs;
+	struct kvm_sregs2 s = v->power_on->sregs;
 	struct kvm_regs regs = {
 		.rflags = RFLAGS_FIXED,
 		.rip = e->rip,
@@ -339,7 +285,8 @@ int vcpu_enter_at(struct vcpu *v, const struct boot_entry *e, struct fail *why)
 	} else {
 		regs.rbx = e->params;
 	}
-	if ((r = kvm_set_sregs(v->fd, &s)) || (r = kvm_set_regs(v->fd, &regs)))
+	if ((r = vcpu_items[VCPU_SREGS].set(&v->kvm, &s)) ||
+	    (r = kvm_set_regs(v->fd, &regs)))
 		return fail_kvm(why, r, "set the entry registers");
 	return 0;
 }
@@ -374,8 +321,11 @@ int vcpu_init(struct vcpu *v, struct vcpu_shared *s, unsigned id,
 	v->run = p;
 	if ((r = set_cpuid(v)) < 0)
 		return fail_kvm(why, r, "KVM_SET_CPUID2");
-	if ((r = remember_power_on(v)) < 0)
-		return fail_kvm(why, r, "read the power-on state");
+	v->kvm = (struct vcpu_kvm){ .fd = v->fd,
+				    .xsave_bytes = s->xsave_bytes,
+				    .sregs2 = s->sregs2 };
+	if ((r = remember_power_on(v, why)) < 0)
+		return r;
 	if ((r = set_firmware_msrs(v->fd)) < 0)
 		return fail_kvm(why, r, "KVM_SET_MSRS");
 	return 0;
@@ -394,9 +344,7 @@ void vcpu_fini(struct vcpu *v)
 		munmap(v->run, v->shared->run_bytes);
 	if (v->fd >= 0)
 		close(v->fd);
-	if (v->reset)
-		free(v->reset->xsave);
-	free(v->reset);
+	free(v->power_on);
 	pthread_cond_destroy(&v->changed);
 	pthread_mutex_destroy(&v->lock);
 	*v = (struct vcpu){ .fd = -1 };
@@ -483,6 +431,8 @@ static bool run_once(struct vcpu *v, int *r)
 	*r = kvm_run(v->fd);
 	if (*r == 0) {
 		dispatch(v);
+		if (v->shared->exited)
+			v->shared->exited(v->shared->exited_ctx, v);
 		return true;
 	}
 	if (*r == -EINTR) {

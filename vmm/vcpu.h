@@ -25,8 +25,11 @@
 #include "fail.h"
 #include "guest_event.h"
 #include "thread.h"
+#include "vcpu_state.h"
 
 /* What all vCPUs of a machine share; outlives them. */
+struct vcpu;
+
 struct vcpu_shared {
 	int kvm_fd, vm_fd;
 	struct bus *pio, *mmio;
@@ -34,9 +37,13 @@ struct vcpu_shared {
 	/* Called once on each new vCPU thread before it touches the guest:
 	 * the sandbox. Returns 0 or -errno, which stops the machine. */
 	int (*confine)(void);
+	/* Proofs only, see machine_config; NULL else. */
+	void (*exited)(void *ctx, struct vcpu *v);
+	void *exited_ctx;
 	unsigned cpus;
 	size_t run_bytes;   /* KVM_GET_VCPU_MMAP_SIZE */
 	size_t xsave_bytes; /* kvm_xsave_bytes */
+	bool sregs2;	    /* KVM_CAP_SREGS2 */
 	struct kvm_cpuid2 *cpuid;
 	struct kvm_msr_list *msrs;
 };
@@ -45,14 +52,13 @@ struct vcpu_counters {
 	_Atomic uint64_t exits, pio, mmio, signals;
 };
 
-struct vcpu_reset; /* private to vcpu.c: the state KVM gave it at creation */
-
 struct vcpu {
 	struct vcpu_shared *shared;
 	unsigned id;
 	int fd;
 	struct kvm_run *run;
-	struct vcpu_reset *reset;
+	struct vcpu_kvm kvm;
+	struct vcpu_state *power_on; /* as KVM made it */
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock; /* guards want_park, parked, quit, tid */

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A machine saved, and set in another one, which then goes on for it. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gmem.h"
+#include "state_file.h"
+#include "util.h"
+#include "vmtest.h"
+
+static const struct machine_restore same = { .clock = CLOCK_CONTINUE };
+
+struct snap {
+	uint8_t *state, *ram;
+	size_t state_len, ram_len;
+};
+
+static void save(struct vmtest *t, struct snap *s)
+{
+	struct gmem *ram = machine_ram(t->machine);
+	struct machine_saved *m;
+
+	s->ram_len = ram->bytes;
+	s->ram = malloc(s->ram_len);
+	cr_assert(s->ram);
+	memcpy(s->ram, ram->base, s->ram_len);
+	cr_assert_eq(machine_saved_create(&m, t->machine, &t->why), 0);
+	cr_assert_eq(machine_save(t->machine, m, &t->why), 0, "%s",
+		     t->why.message);
+	cr_assert_eq(machine_saved_encode(m, &s->state, &s->state_len, &t->why),
+		     0);
+	machine_saved_destroy(m);
+}
+
+static void restore(struct vmtest *t, const struct snap *s)
+{
+	struct machine_saved *m;
+
+	memcpy(machine_ram(t->machine)->base, s->ram, s->ram_len);
+	cr_assert_eq(machine_saved_create(&m, t->machine, &t->why), 0);
+	cr_assert_eq(
+	    machine_saved_decode(m, s->state, s->state_len, false, &t->why), 0,
+	    "%s", t->why.message);
+	cr_assert_eq(machine_restore(t->machine, m, &same, NULL, &t->why), 0,
+		     "%s", t->why.message);
+	machine_saved_destroy(m);
+}
+
+static void snap_free(struct snap *s)
+{
+	free(s->state);
+	free(s->ram);
+}
+
+/* Runs `guest` until it has printed `text`, saves, and runs on elsewhere. */
+static int goes_on(const char *guest, const char *text, unsigned cpus)
+{
+	const struct vmtest_config c = { .guest = guest, .cpus = cpus };
+	struct vmtest a, b;
+	struct snap s;
+	int code;
+
+	vmtest_init(&a, &c);
+	machine_run(a.machine);
+	cr_assert(vmtest_wait_output(&a, text));
+	machine_pause(a.machine);
+	save(&a, &s);
+	vmtest_fini(&a);
+	vmtest_init(&b, &c);
+	restore(&b, &s);
+	snap_free(&s);
+	machine_run(b.machine);
+	cr_assert_eq(vmtest_wait(&b), GUEST_EXIT, "%s", vmtest_output(&b));
+	code = (int)b.value;
+	vmtest_fini(&b);
+	return code;
+}
+
+Test(state, restored_when_timers_run_goes_on_to_its_end)
+{
+	cr_assert_eq(goes_on("timer", "periodic", 1), 0);
+}
+
+Test(state, restored_with_two_cpus_goes_on_to_its_end)
+{
+	cr_assert_eq(goes_on("smp", "smp", 2), 0);
+}
+
+/* What time alone changes; checked where it is set. */
+static bool is_time(const char *section, const char *field)
+{
+	return !strcmp(section, "clock") || !strcmp(section, "vcpu-tsc") ||
+	       (!strcmp(section, "vcpu-msrs") && !strcmp(field, "value"));
+}
+
+struct text {
+	char *p;
+	size_t len;
+	FILE *f;
+};
+
+static int print_one(void *ctx, const struct state_value *v)
+{
+	FILE *f = ctx;
+
+	if (is_time(v->section, v->field))
+		return 0;
+	fprintf(f, "%s %s %s", v->section, v->instance, v->field);
+	for (unsigned i = 0; i < v->count; i++)
+		fprintf(f, " %llx", (unsigned long long)state_value_at(v, i));
+	fputc('\n', f);
+	return 0;
+}
+
+static void print_state(struct text *t, const struct snap *s)
+{
+	struct fail why;
+
+	t->f = open_memstream(&t->p, &t->len);
+	cr_assert_eq(
+	    state_file_each(s->state, s->state_len, print_one, t->f, &why), 0);
+	fclose(t->f);
+}
+
+Test(state, saved_again_after_restore_is_the_same_to_depth_64)
+{
+	const struct vmtest_config c = { .guest = "timer" };
+	struct text first, now;
+	struct vmtest t;
+	struct snap s, next;
+
+	vmtest_init(&t, &c);
+	machine_run(t.machine);
+	cr_assert(vmtest_wait_output(&t, "deadline"));
+	machine_pause(t.machine);
+	save(&t, &s);
+	vmtest_fini(&t);
+	print_state(&first, &s);
+	for (unsigned i = 0; i < 64; i++) {
+		vmtest_init(&t, &c);
+		restore(&t, &s);
+		save(&t, &next);
+		print_state(&now, &next);
+		cr_assert_str_eq(now.p, first.p, "depth %u", i);
+		free(now.p);
+		snap_free(&s);
+		s = next;
+		vmtest_fini(&t);
+	}
+	free(first.p);
+	snap_free(&s);
+}
