@@ -71,6 +71,11 @@ const char *machine_state_name(enum machine_state s)
 #define EVENT_BIT(e)	  (1u << (e))
 #define EVENTS_THAT_GO_ON EVENT_BIT(GUEST_READY)
 
+bool machine_event_waits(const struct machine *m)
+{
+	return atomic_load(&m->pending) & ~EVENTS_THAT_GO_ON;
+}
+
 static void raise_event(struct guest_events *e, enum guest_event what,
 			uint32_t value)
 {
@@ -409,7 +414,7 @@ void machine_run(struct machine *m)
 	}
 	/* An event that stops the machine was raised before it was paused and
 	 * is still to be told: no guest instruction after it. */
-	if (atomic_load(&m->pending) & ~EVENTS_THAT_GO_ON)
+	if (machine_event_waits(m))
 		return;
 	for (unsigned i = 0; i < m->nvcpus; i++)
 		vcpu_unpark(&m->vcpu[i]);

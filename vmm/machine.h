@@ -142,7 +142,8 @@ int machine_saved_create(struct machine_saved **out, const struct machine *m,
 void machine_saved_destroy(struct machine_saved *s); /* NULL: nothing */
 
 /* QUIESCED; nothing is changed but what KVM's own reading changes. Memory and
- * ioctls only, no allocation: it is part of the pause. 0 or -errno. */
+ * ioctls only, no allocation: it is part of the pause. 0; -EBUSY: the guest has
+ * ended or reset itself, which is still to be told; or -errno. */
 int machine_save(struct machine *m, struct machine_saved *s, struct fail *why);
 
 /* As the sections of docs/snapshot-format.md. The caller frees *data. Any

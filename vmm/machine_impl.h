@@ -64,6 +64,8 @@ void machine_devices_destroy(struct machine *m);
 /* The machine goes on elsewhere, or later: devices that tell the guest do so.
  * `vmgenid`: its new identity; NULL: the old one. */
 void machine_devices_moved(struct machine *m, const uint8_t *vmgenid);
+/* Something that the guest did, and that stops it, is still to be told. */
+bool machine_event_waits(const struct machine *m);
 /* NEW or QUIESCED becomes QUIESCED. */
 void machine_quiesced(struct machine *m);
 /* Only that. */

@@ -291,6 +291,9 @@ int machine_save(struct machine *m, struct machine_saved *s, struct fail *why)
 	int r;
 
 	assert(m->state == MACHINE_QUIESCED);
+	if (machine_event_waits(m))
+		return fail_set(why, EXIT_WRONG_STATE, -EBUSY, "machine", NULL,
+				"the guest is just ending or resetting");
 	r = get_clock(m->vm_fd, &s->clock);
 	if (r < 0)
 		return failed(why, r, "KVM_GET_CLOCK");

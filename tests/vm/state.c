@@ -54,7 +54,8 @@ static void snap_free(struct snap *s)
 	free(s->ram);
 }
 
-/* Runs `guest` until it has printed `text`, saves, and runs on elsewhere. */
+/* Runs `guest` until it has printed `text` (NULL: a little), saves, and runs on
+ * elsewhere. */
 static int goes_on(const char *guest, const char *text, unsigned cpus)
 {
 	const struct vmtest_config c = { .guest = guest, .cpus = cpus };
@@ -64,7 +65,10 @@ static int goes_on(const char *guest, const char *text, unsigned cpus)
 
 	vmtest_init(&a, &c);
 	machine_run(a.machine);
-	cr_assert(vmtest_wait_output(&a, text));
+	if (text)
+		cr_assert(vmtest_wait_output(&a, text));
+	else
+		vmtest_let_run(&a, 2);
 	machine_pause(a.machine);
 	save(&a, &s);
 	vmtest_fini(&a);
@@ -85,7 +89,7 @@ Test(state, restored_when_timers_run_goes_on_to_its_end)
 
 Test(state, restored_with_two_cpus_goes_on_to_its_end)
 {
-	cr_assert_eq(goes_on("smp", "smp", 2), 0);
+	cr_assert_eq(goes_on("smp", NULL, 2), 0);
 }
 
 /* What time alone changes; checked where it is set. */
