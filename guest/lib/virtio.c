@@ -225,8 +225,11 @@ bool virtio_take(struct virtio_queue *q, unsigned *id, uint32_t *written)
 	*written = q->ring->used.ring[q->seen_used % q->size].len;
 	q->seen_used++;
 	/* used_event: tell us of the next one. Who polls leaves it behind. */
-	if (q->listens)
+	if (q->listens) {
 		set16(&q->ring->avail.ring[q->size], q->seen_used);
+		/* before used.idx is looked at again */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	}
 	for (at = last = (uint16_t)*id;; at = q->ring->desc[at].next) {
 		last = at;
 		q->nfree++;
