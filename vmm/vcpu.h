@@ -27,9 +27,9 @@
 #include "thread.h"
 #include "vcpu_state.h"
 
-/* What all vCPUs of a machine share; outlives them. */
 struct vcpu;
 
+/* What all vCPUs of a machine share; outlives them. */
 struct vcpu_shared {
 	int kvm_fd, vm_fd;
 	struct bus *pio, *mmio;

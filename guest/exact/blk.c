@@ -11,9 +11,9 @@
 #define SECTORS 8
 #define BYTES	(SECTORS * BLK_SECTOR)
 
-static struct blk disk;
+static struct blk disk GUEST_VOLATILE;
 static uint64_t data[SLOTS][BYTES / 8] __attribute__((aligned(4096)));
-static uint64_t slot_of[256];
+static uint64_t slot_of[256] GUEST_VOLATILE;
 
 static uint64_t word(uint64_t slot, uint64_t round, unsigned i)
 {

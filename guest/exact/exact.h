@@ -16,6 +16,8 @@
 /* The range of RAM that changes by merely running, in pages: first, end. */
 #define EXACT_FIRST 0x1e4
 #define EXACT_END   0x1e8
+/* Written when KVM's clock says that the guest was stopped. */
+#define EXACT_STOPPED 0x1ec
 
 static inline void mark_cpl0(uint64_t v)
 {

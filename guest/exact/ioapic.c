@@ -8,6 +8,7 @@
 #define ROUNDS	    10
 #define VECTOR	    0x60
 #define PIN	    PLATFORM_UART_GSI
+#define X2APIC_IRR  (0x820 + VECTOR / 32)
 #define MASKED	    0x10000
 #define LEVEL	    0x8000
 #define REMOTE_IRR  0x4000
@@ -32,12 +33,25 @@ static void ioapic_write(uint32_t reg, uint32_t v)
 	*(volatile uint32_t *)(PLATFORM_IOAPIC + 0x10) = v;
 }
 
+static void tpr_set(uint64_t v)
+{
+	__asm__ volatile("mov %0, %%cr8" ::"r"(v));
+}
+
 static void on_irq(void)
 {
 	taken++;
 	remote_irr |= ioapic_read(REGISTER(PIN)) & REMOTE_IRR;
 	mark_cpl0(cpl0_inb(PORT(2))); /* IIR: the cause is seen and gone */
 	cpl0_outb(PORT(1), 0);
+	tpr_set(15);
+}
+
+/* One after the other, each where it is asked for: see halt.c. */
+static void take_all(void)
+{
+	for (tpr_set(0); cpl0_rdmsr(X2APIC_IRR) >> VECTOR % 32 & 1; tpr_set(0))
+		cpl0_sleep();
 }
 
 static uint64_t table(uint64_t v, uint64_t b, uint64_t c)
@@ -70,7 +84,7 @@ static uint64_t line(uint64_t level, uint64_t masked, uint64_t c)
 	if (masked)
 		ioapic_write(REGISTER(PIN), VECTOR | (level ? LEVEL : 0));
 	mark_cpl0(3);
-	take_interrupts();
+	take_all();
 	cpl0_outb(PORT(1), 0);
 	(void)cpl0_inb(PORT(2));
 	ioapic_write(REGISTER(PIN), MASKED);
@@ -78,14 +92,13 @@ static uint64_t line(uint64_t level, uint64_t masked, uint64_t c)
 }
 
 /* Some hosts deliver a level twice, the second time after its EOI: it then has
- * no cause. How often goes into the hash. */
+ * no cause. */
 static void expect_level(const char *what, bool masked)
 {
 	uint64_t n = at_cpl0(line, 1, masked, 0);
 
 	expect(what, n == 1 || n == 2, 1);
 	expect("remote IRR of a level", remote_irr, REMOTE_IRR);
-	hash = fold(hash, n);
 }
 
 int guest_main(void)
@@ -101,7 +114,7 @@ int guest_main(void)
 		expect_level("level", false);
 		expect_level("level, masked first", true);
 		/* An edge while masked may be lost: as the chip has it. */
-		hash = fold(hash, at_cpl0(line, 0, 1, 0));
+		at_cpl0(line, 0, 1, 0);
 	}
 	return exact_end("ioapic", hash);
 }

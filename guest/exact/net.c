@@ -10,11 +10,11 @@
 #define WINDOW 8
 #define BYTES  200
 
-static struct net_card card;
+static struct net_card card GUEST_VOLATILE;
 static struct {
 	struct net_header header;
 	uint8_t frame[BYTES];
-} tx[WINDOW];
+} tx[WINDOW] GUEST_VOLATILE;
 static uint64_t echoed;
 
 static uint8_t byte(uint64_t n, unsigned i)

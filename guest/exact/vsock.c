@@ -7,7 +7,7 @@
 #include "exact.h"
 #include "vsock.h"
 
-#define MESSAGES 40
+#define MESSAGES 200
 #define BYTES	 96
 
 static uint64_t resets GUEST_VOLATILE;
@@ -64,9 +64,11 @@ static struct vsock_conn *connect(void)
 
 int guest_main(void)
 {
-	const char *why = vsock_open();
 	struct vsock_conn *c;
+	const char *why;
 
+	lapic_init();
+	why = vsock_open();
 	if (why) {
 		print("vsock: %s\n", why);
 		return 1;

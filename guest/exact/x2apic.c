@@ -35,6 +35,8 @@ static void on_irq(struct trap_frame *f)
 
 	order = order << 8 | vector;
 	mark_cpl0(cpl0_rdmsr(REG(ISR + vector / 32)));
+	/* The next one when it is asked for: see halt.c. */
+	cpl0_wrmsr(REG(TPR), vector & 0xf0);
 	cpl0_wrmsr(REG(EOI), 0);
 }
 
@@ -81,9 +83,11 @@ static uint64_t selves(uint64_t a, uint64_t b, uint64_t c)
 		cpl0_wrmsr(REG(SELF_IPI), FIRST + i * STEP);
 		mark_cpl0(cpl0_rdmsr(REG(IRR + (FIRST + i * STEP) / 32)));
 	}
-	take_interrupts();
-	while ((order >> 24 & 0xff) == 0)
+	for (unsigned i = 0; i < NIRQS; i++) {
+		cpl0_wrmsr(REG(TPR), 0);
 		cpl0_sleep();
+	}
+	cpl0_wrmsr(REG(TPR), 0);
 	return order;
 }
 
