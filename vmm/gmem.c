@@ -222,5 +222,8 @@ void gmem_wrote(struct gmem *m, const void *lent, size_t written)
 
 uint64_t gmem_take_marks(struct gmem *m, uint64_t word)
 {
-	return word < mark_words(m) ? atomic_exchange(&m->marks[word], 0) : 0;
+	/* Most are zero, and a look is ten times as cheap. */
+	if (word >= mark_words(m) || !atomic_load(&m->marks[word]))
+		return 0;
+	return atomic_exchange(&m->marks[word], 0);
 }

@@ -209,3 +209,4 @@ KVM_IOCTL(kvm_set_device_attr, KVM_SET_DEVICE_ATTR,
 	  const struct kvm_device_attr)
 KVM_IOCTL(kvm_get_clock, KVM_GET_CLOCK, struct kvm_clock_data)
 KVM_IOCTL(kvm_set_clock, KVM_SET_CLOCK, const struct kvm_clock_data)
+KVM_IOCTL(kvm_get_dirty_log, KVM_GET_DIRTY_LOG, struct kvm_dirty_log)

@@ -41,6 +41,8 @@ int kvm_set_identity_map_addr(int vm, uint64_t addr);
 int kvm_create_irqchip(int vm);
 int kvm_get_irqchip(int vm, struct kvm_irqchip *c);
 int kvm_set_irqchip(int vm, const struct kvm_irqchip *c);
+/* The bitmap has room for the slot's pages, in whole words. */
+int kvm_get_dirty_log(int vm, struct kvm_dirty_log *l);
 int kvm_get_clock(int vm, struct kvm_clock_data *c);
 int kvm_set_clock(int vm, const struct kvm_clock_data *c);
 int kvm_irq_line(int vm, uint32_t gsi, int level);
