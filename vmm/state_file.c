@@ -214,6 +214,14 @@ static size_t field_end(const uint8_t *data, const struct state_value *v)
 	return (size_t)(v->data - data) + (size_t)v->count * v->size;
 }
 
+size_t state_file_length(const void *data, size_t len)
+{
+	if (len < HEADER_BYTES)
+		return len;
+	return (size_t)MIN(number_at((const uint8_t *)data + 16, 8),
+			   (uint64_t)len);
+}
+
 int state_reader_init(struct state_reader *r, const void *data, size_t len,
 		      struct fail *why)
 {

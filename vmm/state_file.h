@@ -41,6 +41,10 @@ struct state_reader {
 	uint32_t left; /* sections */
 };
 
+/* How long the state that `data` begins with says it is, at most `len`: an
+ * image holds whole sectors. */
+size_t state_file_length(const void *data, size_t len);
+
 /* Judges the header and where sections begin and end. EXIT_INTEGRITY,
  * EXIT_INCOMPATIBLE: a newer version. `data` is borrowed. */
 int state_reader_init(struct state_reader *r, const void *data, size_t len,

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "balloon_op.h"
+#include "capture.h"
 #include "console.h"
 #include "control.h"
 #include "demo_guest.h"
@@ -29,6 +30,7 @@
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
+#include "restore.h"
 #include "sandbox.h"
 #include "terminal.h"
 #include "thread.h"
@@ -47,6 +49,7 @@ struct vm {
 	struct layer_set *layers; /* all that disks and memory lie on */
 	struct disk_set *disks;
 	struct writer *writer;
+	struct capture *capture;
 	struct boot_source src;
 	struct loop_source signals;
 	struct loop_timer settled, button;
@@ -329,6 +332,11 @@ static int op_pause(void *ctx, json_t *args, json_t **result, struct fail *why)
 {
 	struct vm *vm = ctx;
 
+	/* It stands still for a capture already, and will stay so. */
+	if (capture_holds(vm->capture)) {
+		capture_run_after(vm->capture, false);
+		return 0;
+	}
 	if (machine_state(vm->machine) != MACHINE_RUNNING)
 		return wrong_state(vm, why);
 	machine_pause(vm->machine);
@@ -343,6 +351,10 @@ static int op_resume(void *ctx, json_t *args, json_t **result, struct fail *why)
 	if (vm->ended)
 		return fail_set(why, EXIT_WRONG_STATE, -ESRCH, vm->cfg->name,
 				NULL, "has ended");
+	if (capture_holds(vm->capture)) {
+		capture_run_after(vm->capture, true);
+		return 0;
+	}
 	if (machine_state(vm->machine) != MACHINE_QUIESCED)
 		return wrong_state(vm, why);
 	machine_run(vm->machine);
@@ -390,14 +402,42 @@ static int op_balloon(void *ctx, json_t *args, json_t **result,
 			  args, result, why);
 }
 
+/* A committed snapshot that is to be the VM's end. */
+static void on_saved(void *ctx)
+{
+	end_vm(ctx, EXIT_OK, "saved");
+}
+
+#define CAPTURE_OP(which)                                                      \
+	static int op_capture_##which(void *ctx, struct control_request *r,    \
+				      json_t *args, struct fail *why)          \
+	{                                                                      \
+		struct vm *vm = ctx;                                           \
+                                                                               \
+		if (vm->ended)                                                 \
+			return fail_set(why, EXIT_WRONG_STATE, -ESRCH,         \
+					vm->cfg->name, NULL, "has ended");     \
+		return capture_op_##which(vm->capture, r, args, why);          \
+	}
+CAPTURE_OP(plan)
+CAPTURE_OP(begin)
+CAPTURE_OP(wait)
+CAPTURE_OP(commit)
+CAPTURE_OP(abort)
+
+#define LATER(name)                                                            \
+	{                                                                      \
+		.verb = "capture-" #name, .later = op_capture_##name           \
+	}
 #define OP(name)                                                               \
 	{                                                                      \
 		.verb = #name, .run = op_##name                                \
 	}
 
 static const struct control_op ops[] = {
-	OP(balloon), OP(inspect), OP(kill), OP(pause),
-	OP(resume),  OP(status),  OP(stop),
+	LATER(plan),  LATER(begin), LATER(wait), LATER(commit),
+	LATER(abort), OP(balloon),  OP(inspect), OP(kill),
+	OP(pause),    OP(resume),   OP(status),	 OP(stop),
 };
 
 /* ---- building ---- */
@@ -518,6 +558,67 @@ static void take_nets(struct vm *vm, struct machine_config *m)
 	}
 }
 
+static int create_capture(struct vm *vm, struct fail *why)
+{
+	int r = writer_create(&vm->writer, &vm->loop, sandbox_writer);
+	struct capture_config c = {
+		.name = vm->cfg->name,
+		.loop = &vm->loop,
+		.machine = vm->machine,
+		.writer = vm->writer,
+		.disks = vm->disks,
+		.layers = vm->layers,
+		.pagemap = vm->files->pagemap,
+		.cpus = vm->cfg->cpus,
+		.end = on_saved,
+		.ctx = vm,
+	};
+
+	if (r == 0)
+		r = capture_create(&vm->capture, &c);
+	return r < 0 ? fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
+				"make the writer: %s", strerror(-r))
+		     : 0;
+}
+
+static int find_image(struct vm *vm, struct image *img,
+		      const struct object_id *layer, uint32_t root,
+		      struct fail *why)
+{
+	struct layer *l = layer_set_find(vm->layers, layer);
+
+	return l ? image_open(img, l, root, why)
+		 : fail_set(why, EXIT_INTEGRITY, -ENOENT, vm->cfg->name, NULL,
+			    "a layer of its snapshot is not there");
+}
+
+/* By a boot, or from where a snapshot has it. */
+static int begin_guest(struct vm *vm, struct fail *why)
+{
+	const struct vm_restore *f = &vm->files->restore;
+	struct restore r = {
+		.how = { .clock = f->clock,
+			 .vmgenid = f->new_identity ? f->vmgenid : NULL },
+		.force_cpu = f->force_cpu,
+		.src = &vm->src,
+	};
+	int err;
+
+	if (!f->wanted)
+		return machine_load(vm->machine, &vm->src, why);
+	if ((err =
+		 find_image(vm, &r.memory, &f->memory, f->memory_root, why)) ||
+	    (err = find_image(vm, &r.state, &f->state, f->state_root, why)) ||
+	    (err = restore_new(vm->machine, &r, why)))
+		return err;
+	/* What a new identity has changed is not in the snapshot. */
+	err = capture_begin_from(vm->capture, &f->manifest, &r.memory);
+	return err < 0
+		   ? fail_set(why, EXIT_OWN_FAILURE, err, vm->cfg->name, NULL,
+			      "switch the dirty log on: %s", strerror(-err))
+		   : 0;
+}
+
 static int build(struct vm *vm, struct fail *why)
 {
 	struct machine_disk disk[CONFIG_MAX_DISKS];
@@ -552,12 +653,8 @@ static int build(struct vm *vm, struct fail *why)
 	vm->files->vsock = -1;
 	take_nets(vm, &c);
 	if ((r = machine_create(&vm->machine, &c, why)) ||
-	    (r = machine_load(vm->machine, &vm->src, why)))
+	    (r = create_capture(vm, why)) || (r = begin_guest(vm, why)))
 		return r;
-	r = writer_create(&vm->writer, &vm->loop, sandbox_writer);
-	if (r < 0)
-		return fail_set(why, EXIT_OWN_FAILURE, r, vm->cfg->name, NULL,
-				"make the writer's thread: %s", strerror(-r));
 	if (vm->files->control < 0)
 		return 0;
 	r = control_create(&vm->control, &vm->loop, vm->files->control, ops,
@@ -608,6 +705,7 @@ static void tear_down(struct vm *vm)
 {
 	/* First: its job may be about any of the others. */
 	writer_destroy(vm->writer);
+	capture_destroy(vm->capture);
 	if (vm->machine)
 		machine_destroy(vm->machine);
 	disk_set_destroy(vm->disks);
