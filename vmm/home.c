@@ -22,11 +22,12 @@
 /* What a VM's directory may hold of one life of the VM; and what it keeps from
  * one to the next: its disks. */
 static const char *const files_of_a_life[] = {
-	"agent.sock",	"config.json", "console.log", "console.sock",
-	"control.sock", "state.json",  "vmm.log",     "vsock.sock",
+	"agent.sock",	"config.json",	"console.log",
+	"console.sock", "control.sock", "saved.json",
+	"state.json",	"vmm.log",	"vsock.sock",
 };
 static const char *const files_kept[] = { "roots.json.tmp", "roots.json",
-					  "capture.lock" };
+					  "capture.lock", "uid.json" };
 /* Directories of regular files, nothing else. */
 static const char *const dirs_kept[] = { "heads", "bases" };
 
