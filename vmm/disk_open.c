@@ -322,8 +322,71 @@ int disk_check_all(const struct vm_config *c, struct fail *why)
 
 /* ---- a VM that begins with a snapshot's disks ---- */
 
+static bool head_is_empty(struct opening *o, const struct disk_root *r)
+{
+	_cleanup_close_ int fd =
+	    disk_dir_open_head(&o->dir, r->id, r->uid, O_RDONLY, NULL);
+	struct head_counts n = { .blocks = 1 };
+	struct head *h;
+
+	if (fd >= 0 &&
+	    !head_open(&h, fd, r->id, &HEAD_BELOW_NOTHING, false, NULL)) {
+		head_count(h, &n);
+		head_close(h);
+	}
+	return !n.blocks;
+}
+
+/* Whether the VM's disk is the snapshot's still: it was saved and stopped, or a
+ * start from it came to nothing. */
+static int find_same(struct opening *o, struct disk_root *r,
+		     const struct disk_origin *from, bool *same)
+{
+	struct disk_chain_found c = { .n = 0 };
+	int err = disk_recover_chain(&o->dir, &o->parents, r, from->bytes, &c,
+				     o->why);
+
+	*same = !err && c.n == 1 && !c.nsealed && c.on_image &&
+		c.root == from->root &&
+		object_id_equal(&c.layer, &from->layer) && head_is_empty(o, r);
+	disk_chain_free(&c);
+	return err;
+}
+
+static int check_base(struct opening *o, const char *object,
+		      const struct disk_root *r, const struct disk_source *s,
+		      const struct disk_origin *from)
+{
+	char hint[160];
+	uint8_t stamp[ID_BYTES];
+
+	snprintf(hint, sizeof(hint),
+		 "give the file as it was (cp -p keeps it so): --disk "
+		 "PATH,id=%s",
+		 r->id);
+	if (s->bytes != from->bytes)
+		return fail_set(o->why, EXIT_CONFLICT, -ESTALE, object, hint,
+				"has %llu bytes, the snapshot's disk %llu",
+				(unsigned long long)s->bytes,
+				(unsigned long long)from->bytes);
+	disk_root_stamp(r, stamp);
+	if (from->stamp && memcmp(stamp, from->stamp, sizeof(stamp)))
+		return fail_set(o->why, EXIT_CONFLICT, -ESTALE, object, hint,
+				"is not the file that the snapshot's disk lies "
+				"on, or has changed since");
+	return 0;
+}
+
+static int refuse_lost(const struct opening *o, const char *object)
+{
+	return fail_set(o->why, EXIT_CONFLICT, -EEXIST, object,
+			"give the VM another name, or --discard to lose that",
+			"%s has changes of its own on this disk",
+			o->dir.vm->name);
+}
+
 static int begin_one(struct opening *o, const struct disk_config *c,
-		     const struct disk_origin *from)
+		     const struct disk_origin *from, bool discard)
 {
 	struct head_info info = { .bytes = from->bytes,
 				  .below_kind = BELOW_LAYER,
@@ -332,6 +395,7 @@ static int begin_one(struct opening *o, const struct disk_config *c,
 	struct disk_source s = { .fd = -1, .lock = -1 };
 	_cleanup_close_ int fd = -1;
 	struct disk_root *r;
+	bool same = false;
 	char object[256];
 	int err = open_base(o, c, &s, &r);
 
@@ -339,38 +403,84 @@ static int begin_one(struct opening *o, const struct disk_config *c,
 	if (err)
 		return err;
 	snprintf(object, sizeof(object), "disk %s (%s)", c->path, c->id);
-	if (!wants_head(c) || r->uid[0])
-		return fail_set(o->why, EXIT_CONFLICT, -EEXIST, object,
-				r && r->uid[0] ? "give the VM another name"
-					       : "leave out ro and direct",
+	if (!wants_head(c))
+		return fail_set(o->why, EXIT_CONFLICT, -EINVAL, object,
+				"leave out ro and direct",
 				"cannot go on from the snapshot's");
-	if (s.bytes != from->bytes)
-		return fail_set(o->why, EXIT_CONFLICT, -ESTALE, object,
-				"give the file that the snapshot's disk lies "
-				"on",
-				"has %llu bytes, the snapshot's disk %llu",
-				(unsigned long long)s.bytes,
-				(unsigned long long)from->bytes);
+	err = check_base(o, object, r, &s, from);
+	if (!err && r->uid[0] && !discard)
+		err = find_same(o, r, from, &same);
+	if (err || same)
+		return err;
+	if (r->uid[0] && !discard)
+		return refuse_lost(o, object);
+	r->next[0] = '\0';
+	o->dir.roots.dirty = true;
 	return disk_dir_make_head(&o->dir, c->id, &info, 0, r->uid, &fd,
 				  o->why);
 }
 
+static const struct disk_config *find_disk(const struct vm_config *c,
+					   const char *id)
+{
+	for (unsigned i = 0; i < c->ndisks; i++)
+		if (!strcmp(c->disk[i].id, id))
+			return &c->disk[i];
+	return NULL;
+}
+
+static int begin_disks(struct opening *o, const struct disk_origin *origin,
+		       unsigned n, bool discard)
+{
+	int err =
+	    discard ? 0 : disk_recover_roots(&o->dir, &o->parents, o->why);
+
+	if (discard)
+		o->dir.roots.scratch = false;
+	for (unsigned i = 0; i < n && !err; i++) {
+		const struct disk_config *c = find_disk(o->c, origin[i].id);
+
+		err = c ? begin_one(o, c, &origin[i], discard)
+			: fail_set(o->why, EXIT_USAGE, -EINVAL, o->dir.vm->name,
+				   "give it by --disk PATH,id=",
+				   "the snapshot has a disk %s, and no file is "
+				   "given that it lies on",
+				   origin[i].id);
+	}
+	return err;
+}
+
+/* Disks that are not given this time need those of before. */
+static int add_parent(struct opening *o, const struct object_id *id)
+{
+	const struct disk_roots *r = &o->dir.roots;
+	_cleanup_free_ struct object_id *all =
+	    calloc(r->nparents + 1, sizeof(*all));
+
+	if (!all)
+		return failed(o, -ENOMEM, "write roots.json");
+	for (unsigned i = 0; i < r->nparents; i++)
+		all[i] = r->parent[i];
+	all[r->nparents] = *id;
+	return disk_roots_set_parents(&o->dir.roots, all, r->nparents + 1)
+		   ? failed(o, -ENOMEM, "write roots.json")
+		   : 0;
+}
+
 int disk_begin_all(const struct vm_config *c, const struct vm_dir *d,
 		   bool durable, const struct object_id *manifest,
-		   const struct disk_origin *origin, unsigned n,
+		   const struct disk_origin *origin, unsigned n, bool discard,
 		   struct fail *why)
 {
 	struct opening o = { .c = c, .dir = DISK_DIR_NONE, .why = why };
 	int err = opening_begin(&o, d, durable);
 
-	for (unsigned i = 0; i < c->ndisks && !err; i++)
-		for (unsigned k = 0; k < n && !err; k++)
-			if (!strcmp(origin[k].id, c->disk[i].id))
-				err = begin_one(&o, &c->disk[i], &origin[k]);
+	if (!err)
+		err = begin_disks(&o, origin, n, discard);
 	if (!err && o.dir.heads >= 0)
 		err = disk_dir_sync_heads(&o.dir, why);
-	if (!err && disk_roots_set_parents(&o.dir.roots, manifest, 1))
-		err = failed(&o, -ENOMEM, "write roots.json");
+	if (!err)
+		err = add_parent(&o, manifest);
 	if (!err)
 		err = disk_roots_write(&o.dir.roots, d, durable, why);
 	opening_end(&o);

@@ -78,17 +78,20 @@ struct disk_origin {
 	uint64_t bytes;
 	struct object_id layer;
 	uint32_t root;
+	/* Of the file that it lies on (disk_root_stamp); NULL: on none. */
+	const uint8_t *stamp;
 };
 
 /*
- * Before disk_open_all, in a new VM's directory: a head on each of the images,
- * and `manifest` as the parent. The store's lock is held, so that the layers
- * stay until roots.json keeps them. EXIT_CONFLICT where a disk's file has
- * another size than its image, or the VM has a head of that disk.
+ * Before disk_open_all: a head on each of the images, and `manifest` as the
+ * parent. The store's lock is held, so that the layers stay until roots.json
+ * keeps them. EXIT_CONFLICT where a disk's file is another one than the
+ * snapshot's disk lies on, or where the VM's directory has a head of that disk
+ * which differs from the snapshot's; with `discard` that is given up.
  */
 int disk_begin_all(const struct vm_config *c, const struct vm_dir *d,
 		   bool durable, const struct object_id *manifest,
-		   const struct disk_origin *origin, unsigned n,
+		   const struct disk_origin *origin, unsigned n, bool discard,
 		   struct fail *why);
 
 #endif

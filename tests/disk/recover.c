@@ -466,27 +466,83 @@ Test(recover, disk_that_is_not_given_keeps_its_chain)
 	cr_assert_eq(dirtest_tag(&t, 1), 3);
 }
 
-Test(recover, vm_that_begins_on_a_snapshot_has_its_disks)
+static struct disk_origin origin;
+static struct object_id begin_parent;
+
+static int begin(bool discard)
+{
+	return disk_begin_all(&t.config, &t.vm, true, &begin_parent, &origin, 1,
+			      discard, &t.why);
+}
+
+/* A snapshot whose disk has 1 in block 0, and a VM that has nothing. */
+static void make_origin(void)
 {
 	struct made a = dirtest_head(&t, DISK, NULL, LEFT_SEALED, 1);
-	struct object_id parent = dirtest_store(&t, DISK, &a);
-	struct disk_origin from = { .id = DISK,
-				    .bytes = DISK_BYTES,
-				    .layer = a.layer };
 
+	begin_parent = dirtest_store(&t, DISK, &a);
+	origin = (struct disk_origin){ .id = DISK,
+				       .bytes = DISK_BYTES,
+				       .layer = a.layer };
 	forget(DISK);
 	forget("disk1");
-	cr_assert_eq(
-	    disk_begin_all(&t.config, &t.vm, true, &parent, &from, 1, &t.why),
-	    0, "%s", t.why.message);
+}
+
+Test(recover, vm_that_begins_on_a_snapshot_has_its_disks)
+{
+	make_origin();
+	cr_assert_eq(begin(false), 0, "%s", t.why.message);
 	recover();
 	cr_assert_eq(dirtest_tag(&t, 0), 1);
 	cr_assert_eq(dirtest_tag(&t, 1), 0);
-	dirtest_close(&t);
-	cr_assert_neq(
-	    disk_begin_all(&t.config, &t.vm, true, &parent, &from, 1, &t.why),
-	    0);
+}
+
+/* A start that came to nothing is no reason to refuse the next. */
+Test(recover, vm_that_changed_nothing_begins_again)
+{
+	make_origin();
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert_eq(begin(false), 0, "%s", t.why.message);
+		recover();
+		cr_assert_eq(dirtest_tag(&t, 0), 1);
+		dirtest_close(&t);
+	}
+}
+
+Test(recover, vm_with_changes_begins_only_when_they_are_discarded)
+{
+	struct made a;
+
+	make_origin();
+	a = dirtest_head_on(&t, DISK, &origin.layer, LEFT_FLUSHED, 2);
+	cr_assert_eq(begin(false), 0, "%s", t.why.message);
+	dirtest_point(&t, DISK, &a);
+	cr_assert_neq(begin(false), 0);
 	cr_assert_eq(t.why.code, EXIT_CONFLICT);
+	recover();
+	cr_assert_eq(dirtest_tag(&t, 0), 2);
+	dirtest_close(&t);
+	cr_assert_eq(begin(true), 0, "%s", t.why.message);
+	recover();
+	cr_assert_eq(dirtest_tag(&t, 0), 1);
+	cr_assert(!dirtest_there(&t, DISK, &a));
+}
+
+Test(recover, vm_begins_only_over_the_file_of_the_snapshot)
+{
+	uint8_t stamp[ID_BYTES] = { 1 };
+
+	make_origin();
+	origin.stamp = stamp;
+	cr_assert_neq(begin(false), 0);
+	cr_assert_eq(t.why.code, EXIT_CONFLICT);
+	disk_root_stamp(disk_roots_find(&dirtest_roots(&t)->roots, DISK),
+			stamp);
+	dirtest_roots_done(&t);
+	cr_assert_eq(begin(false), 0, "%s", t.why.message);
+	origin.id = "other";
+	cr_assert_neq(begin(false), 0);
+	cr_assert_eq(t.why.code, EXIT_USAGE);
 }
 
 /* ---- killed ---- */
