@@ -6,9 +6,15 @@
 #include "cli.h"
 #include "snapshot_name.h"
 #include "store.h"
+#include "taker.h"
 
 /* Opens the home's store. -ENOENT, without `why`, when there is none. */
 int cli_store_open(struct store **s, struct fail *why);
+
+/* taker_take in the home's store, which is opened, and made, if *s is NULL. */
+int cli_snapshot_take(struct store **s, const struct vm_dir *d,
+		      const struct taker_request *r, struct taken *t,
+		      struct fail *why);
 
 /* A snapshot that was read, or why it could not be. */
 struct snapshot {

@@ -280,6 +280,27 @@ static const struct option_row image_bench_options[] = {
 	JSON_ROW,
 };
 
+static const struct option_row snapshot_create_options[] = {
+	{ .name = "description",
+	  .argument = "TEXT",
+	  .help = "what it is, for people" },
+	{ .name = "label",
+	  .letter = 'l',
+	  .argument = "KEY=VALUE",
+	  .repeatable = true,
+	  .help = "what it is, for programs" },
+	{ .name = "disk-only",
+	  .help = "no memory: for a fresh boot from these disks" },
+	{ .name = "stop",
+	  .help = "end the VM with it; 'snapshot restore' lets it go on" },
+	{ .name = "expiry",
+	  .argument = "TIME",
+	  .help = "from when on it may be removed by itself, e.g. 12h, 3d" },
+	PROGRESS_ROW,
+	JSON_ROW,
+	QUIET_ROW("print nothing"),
+};
+
 static const struct option_row snapshot_list_options[] = {
 	{ .name = "tree",
 	  .letter = 't',
@@ -416,6 +437,14 @@ static const struct verb verbs[] = {
 	  .max = 1,
 	  OPTIONS(image_bench_options),
 	  .run = cli_image_bench },
+	{ .name = "snapshot create",
+	  .aliases = { "snapshot take" },
+	  .summary = "take a snapshot of a running VM",
+	  .operands = "VM[@NAME]",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(snapshot_create_options),
+	  .run = cli_snapshot_create },
 	{ .name = "snapshot list",
 	  .aliases = { "snapshot ls" },
 	  .summary = "list the snapshots of a VM, or of all",
