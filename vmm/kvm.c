@@ -210,3 +210,29 @@ KVM_IOCTL(kvm_set_device_attr, KVM_SET_DEVICE_ATTR,
 KVM_IOCTL(kvm_get_clock, KVM_GET_CLOCK, struct kvm_clock_data)
 KVM_IOCTL(kvm_set_clock, KVM_SET_CLOCK, const struct kvm_clock_data)
 KVM_IOCTL(kvm_get_dirty_log, KVM_GET_DIRTY_LOG, struct kvm_dirty_log)
+
+/* The counts of these two calls are what there was of one. */
+static int of_one(int done)
+{
+	return done < 0 ? done : done == 1 ? 0 : -EIO;
+}
+
+int kvm_get_msr(int vcpu, uint32_t index, uint64_t *value)
+{
+	union kvm_msr_call m = { .head.nmsrs = 1 };
+	int r;
+
+	m.head.entries[0] = (struct kvm_msr_entry){ .index = index };
+	r = of_one(kvm_get_msrs(vcpu, &m.head));
+	*value = m.head.entries[0].data;
+	return r;
+}
+
+int kvm_set_msr(int vcpu, uint32_t index, uint64_t value)
+{
+	union kvm_msr_call m = { .head.nmsrs = 1 };
+
+	m.head.entries[0] =
+	    (struct kvm_msr_entry){ .index = index, .data = value };
+	return of_one(kvm_set_msrs(vcpu, &m.head));
+}

@@ -86,4 +86,15 @@ int kvm_kvmclock_ctrl(int vcpu);
 int kvm_get_msrs(int vcpu, struct kvm_msrs *m);
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *m);
 
+/* A call's list with room for its entries. */
+#define KVM_MSRS_MAX 255 /* what one call takes at most */
+union kvm_msr_call {
+	struct kvm_msrs head;
+	uint8_t room[sizeof(struct kvm_msrs) +
+		     KVM_MSRS_MAX * sizeof(struct kvm_msr_entry)];
+};
+/* One MSR: 0; -EIO when KVM refuses it; or -errno. */
+int kvm_get_msr(int vcpu, uint32_t index, uint64_t *value);
+int kvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+
 #endif

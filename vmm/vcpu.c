@@ -184,12 +184,9 @@ static void find_msrs(struct vcpu *v, struct vcpu_msrs_state *s)
 	const struct kvm_msr_list *list = v->shared->msrs;
 
 	for (uint32_t i = 0; i < list->nmsrs && s->n < VCPU_MAX_MSRS; i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} one = { .head.nmsrs = 1, .entry.index = list->indices[i] };
+		uint64_t value;
 
-		if (kvm_get_msrs(v->fd, &one.head) == 1)
+		if (kvm_get_msr(v->fd, list->indices[i], &value) == 0)
 			s->index[s->n++] = list->indices[i];
 		else
 			log_debug("vcpu", "MSR 0x%x is refused",
@@ -211,21 +208,10 @@ static int remember_power_on(struct vcpu *v, struct fail *why)
 /* Linux and KVM's own emulation expect both as firmware would leave them. */
 static int set_firmware_msrs(int fd)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry[2];
-	} m = {
-		.head.nmsrs = 2,
-		.entry = {
-			{ .index = MSR_MISC_ENABLE,
-			  .data = MISC_ENABLE_FAST_STRING },
-			{ .index = MSR_MTRR_DEF_TYPE,
-			  .data = MTRR_ENABLED_WRITE_BACK },
-		},
-	};
-	int taken = kvm_set_msrs(fd, &m.head);
+	int r = kvm_set_msr(fd, MSR_MISC_ENABLE, MISC_ENABLE_FAST_STRING);
 
-	return taken == 2 ? 0 : taken < 0 ? taken : -EINVAL;
+	return r ? r
+		 : kvm_set_msr(fd, MSR_MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK);
 }
 
 int vcpu_reset(struct vcpu *v, struct fail *why)

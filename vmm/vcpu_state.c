@@ -17,9 +17,6 @@
 #define MSR_TSC		 0x10
 #define MSR_TSC_DEADLINE 0x6e0
 
-/* KVM_GET/SET_MSRS take at most this many entries a call. */
-#define MSRS_A_CALL 255
-
 /* ---- rows ---- */
 
 #define ROW(f)	 STATE(T, f, 1)
@@ -331,21 +328,6 @@ static uint64_t host_tsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* Without the attribute: to the moment of the call, not to the tick. */
-static int tsc_msr(const struct vcpu_kvm *k, bool set, uint64_t *value)
-{
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = { .head.nmsrs = 1,
-		.entry = { .index = MSR_TSC, .data = *value } };
-	int r =
-	    set ? kvm_set_msrs(k->fd, &m.head) : kvm_get_msrs(k->fd, &m.head);
-
-	*value = m.entry.data;
-	return r < 0 ? r : r == 1 ? 0 : -EIO;
-}
-
 static struct kvm_device_attr offset_attr(uint64_t *offset)
 {
 	return (struct kvm_device_attr){
@@ -368,7 +350,8 @@ static int get_tsc(const struct vcpu_kvm *k, void *st)
 	/* Linux has it since 5.16. */
 	if (kvm_get_device_attr(k->fd, &a) == 0)
 		return 0;
-	khz = tsc_msr(k, false, &s->offset);
+	/* To the moment of the call, not to the tick. */
+	khz = kvm_get_msr(k->fd, MSR_TSC, &s->offset);
 	s->offset -= host_tsc();
 	return khz;
 }
@@ -392,17 +375,19 @@ static int set_tsc(const struct vcpu_kvm *k, const void *st)
 		r = kvm_set_tsc_khz(k->fd, s->khz);
 	if (r < 0 || kvm_set_device_attr(k->fd, &a) == 0)
 		return r;
-	offset += host_tsc();
-	return tsc_msr(k, true, &offset);
+	return kvm_set_msr(k->fd, MSR_TSC, offset + host_tsc());
 }
+
+union cpuid_call {
+	struct kvm_cpuid2 head;
+	uint8_t room[sizeof(struct kvm_cpuid2) +
+		     CPUID_MAX_ENTRIES * sizeof(struct kvm_cpuid_entry2)];
+};
 
 static int get_cpuid(const struct vcpu_kvm *k, void *st)
 {
 	struct vcpu_cpuid_state *s = st;
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[CPUID_MAX_ENTRIES];
-	} c = { .head.nent = CPUID_MAX_ENTRIES };
+	union cpuid_call c = { .head.nent = CPUID_MAX_ENTRIES };
 	int r = kvm_get_cpuid2(k->fd, &c.head);
 
 	memset(s, 0, sizeof(*s));
@@ -410,7 +395,7 @@ static int get_cpuid(const struct vcpu_kvm *k, void *st)
 		return r;
 	s->n = MIN(c.head.nent, (uint32_t)CPUID_MAX_ENTRIES);
 	for (unsigned i = 0; i < s->n; i++) {
-		const struct kvm_cpuid_entry2 *e = &c.entry[i];
+		const struct kvm_cpuid_entry2 *e = &c.head.entries[i];
 
 		s->function[i] = e->function;
 		s->index[i] = e->index;
@@ -426,13 +411,11 @@ static int get_cpuid(const struct vcpu_kvm *k, void *st)
 static int set_cpuid(const struct vcpu_kvm *k, const void *st)
 {
 	const struct vcpu_cpuid_state *s = st;
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[CPUID_MAX_ENTRIES];
-	} c = { .head.nent = MIN(s->n, (uint32_t)CPUID_MAX_ENTRIES) };
+	union cpuid_call c = { .head.nent =
+				   MIN(s->n, (uint32_t)CPUID_MAX_ENTRIES) };
 
 	for (unsigned i = 0; i < c.head.nent; i++)
-		c.entry[i] = (struct kvm_cpuid_entry2){
+		c.head.entries[i] = (struct kvm_cpuid_entry2){
 			.function = s->function[i],
 			.index = s->index[i],
 			.flags = s->flags[i],
@@ -444,30 +427,24 @@ static int set_cpuid(const struct vcpu_kvm *k, const void *st)
 	return kvm_set_cpuid2(k->fd, &c.head);
 }
 
-/* Some of those of `s` at once. */
-struct msr_call {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry[MSRS_A_CALL];
-};
-
 static int get_msrs(const struct vcpu_kvm *k, void *st)
 {
 	struct vcpu_msrs_state *s = st;
-	struct msr_call c;
+	union kvm_msr_call c = { .head.nmsrs = 0 };
 
 	for (uint32_t at = 0; at < s->n;) {
-		uint32_t part = MIN(s->n - at, (uint32_t)MSRS_A_CALL);
+		uint32_t part = MIN(s->n - at, (uint32_t)KVM_MSRS_MAX);
 		int done;
 
-		c.head = (struct kvm_msrs){ .nmsrs = part };
+		c.head.nmsrs = part;
 		for (uint32_t i = 0; i < part; i++)
-			c.entry[i] =
+			c.head.entries[i] =
 			    (struct kvm_msr_entry){ .index = s->index[at + i] };
 		done = kvm_get_msrs(k->fd, &c.head);
 		if (done < 0)
 			return done;
 		for (uint32_t i = 0; i < (uint32_t)done; i++)
-			s->value[at + i] = c.entry[i].data;
+			s->value[at + i] = c.head.entries[i].data;
 		if ((uint32_t)done < part)
 			return -EIO;
 		at += part;
@@ -479,27 +456,27 @@ static int get_msrs(const struct vcpu_kvm *k, void *st)
 static int set_some(const struct vcpu_kvm *k, const struct vcpu_msrs_state *s,
 		    bool (*pick)(uint32_t index))
 {
-	struct msr_call c;
+	union kvm_msr_call c = { .head.nmsrs = 0 };
 	uint32_t n = 0;
 	int done;
 
 	for (uint32_t i = 0; i <= s->n; i++) {
-		if (n == MSRS_A_CALL || (i == s->n && n)) {
-			c.head = (struct kvm_msrs){ .nmsrs = n };
+		if (n == KVM_MSRS_MAX || (i == s->n && n)) {
+			c.head.nmsrs = n;
 			done = kvm_set_msrs(k->fd, &c.head);
 			if (done < 0)
 				return done;
 			if ((uint32_t)done < n) {
 				log_error("vcpu",
 					  "KVM refuses MSR 0x%x = 0x%" PRIx64,
-					  c.entry[done].index,
-					  (uint64_t)c.entry[done].data);
+					  c.head.entries[done].index,
+					  (uint64_t)c.head.entries[done].data);
 				return -EIO;
 			}
 			n = 0;
 		}
 		if (i < s->n && pick(s->index[i]))
-			c.entry[n++] =
+			c.head.entries[n++] =
 			    (struct kvm_msr_entry){ .index = s->index[i],
 						    .data = s->value[i] };
 	}
