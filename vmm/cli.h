@@ -57,12 +57,26 @@ int cli_snapshot_list(const struct options *o, struct fail *why);
 int cli_snapshot_show(const struct options *o, struct fail *why);
 int cli_snapshot_delete(const struct options *o, struct fail *why);
 
+/* The snapshot that a VM goes on from: cli_from.h. */
+struct run_from {
+	const char *text; /* what the user called it; NULL: the guest boots */
+	struct object_id manifest;
+	enum clock_policy clock;
+	bool keep_identity, force_cpu;
+	bool own;     /* the VM itself goes on, under its name */
+	bool discard; /* what its disks have since then is given up */
+};
+
 /* What `run` was asked for. */
 struct run_args {
 	struct vm_config config;
 	const char *config_path; /* --config; NULL: none */
 	bool detach, wait_ready, dry_run, json, quiet;
 	unsigned wait_ready_s;
+	struct run_from from;
+	/* Private to run_start: this process is the VM's or its child; the VM
+	 * got as far as vm_run. */
+	bool is_child, began;
 };
 
 void run_args_init(struct run_args *a);
@@ -75,6 +89,10 @@ int run_set_detach(void *args, const char *value, struct fail *why);
 int run_set_dry_run(void *args, const char *value, struct fail *why);
 int run_set_json(void *args, const char *value, struct fail *why);
 int run_set_quiet(void *args, const char *value, struct fail *why);
+int run_set_from(void *args, const char *value, struct fail *why);
+int run_set_clock(void *args, const char *value, struct fail *why);
+int run_set_keep_identity(void *args, const char *value, struct fail *why);
+int run_set_force_cpu(void *args, const char *value, struct fail *why);
 
 /*
  * Defaults, then the config file's text (NULL: none), then the flags, then the
@@ -83,6 +101,15 @@ int run_set_quiet(void *args, const char *value, struct fail *why);
  */
 int run_resolve(struct run_args *a, const struct options *o, const char *text,
 		size_t len, struct fail *why);
+
+/* What must fit together once all of `a` is set; a detached VM has no terminal.
+ */
+int run_check_together(struct run_args *a, const struct options *o,
+		       struct fail *why);
+
+/* Starts the VM: runs it, or, detached, prints its name when it runs. The exit
+ * code. */
+int run_start(struct run_args *a, struct fail *why);
 
 /* How a VM is, from its process or, when that is dead, from state.json. */
 struct vm_view {

@@ -19,12 +19,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <time.h>
 
+#include "cli_from.h"
 #include "kvm.h"
 #include "log.h"
 #include "netfd.h"
 #include "util.h"
+#include "verbs.h"
 #include "vsock_broker.h"
 
 /* So many dead directories of unnamed VMs may lie about, and as many are looked
@@ -335,19 +338,22 @@ static bool stays(const struct run_args *a)
 	return a->config.named || a->detach;
 }
 
-static int be_the_vm(const struct run_args *a, const struct vm_dir *d,
+static int be_the_vm(struct run_args *a, const struct vm_dir *d,
 		     struct vm_files *f, struct fail *why)
 {
 	int code;
 
 	f->disks_stay = stays(a);
-	if (open_all(&a->config, d, f, why))
+	if ((a->from.text && from_open(a, d, f, why)) ||
+	    open_all(&a->config, d, f, why))
 		return (int)why->code;
 	f->lock = d->lock;
 	if (f->terminal && !a->quiet)
 		fprintf(stderr,
 			"tintype: %s: Enter ~. ends the VM, Enter ~? helps\n",
 			d->name);
+	/* From here on nothing can be removed any more. */
+	a->began = true;
 	code = vm_run(&a->config, f, why);
 	/* What ended it came in the middle of a line. */
 	if (f->terminal && code == EXIT_CANCELLED && !a->quiet)
@@ -390,8 +396,8 @@ static int leave_terminal(const struct vm_dir *d, struct fail *why)
 }
 
 /* The child. Its exit code is nobody's: state.json holds the VM's. */
-static int detached(const struct run_args *a, const struct vm_dir *d,
-		    int started, int ready)
+static int detached(struct run_args *a, const struct vm_dir *d, int started,
+		    int ready)
 {
 	struct vm_files f = NO_FILES;
 	struct fail why = { .code = EXIT_OK };
@@ -399,6 +405,7 @@ static int detached(const struct run_args *a, const struct vm_dir *d,
 
 	f.started = started;
 	f.ready = ready;
+	a->is_child = true;
 	/* Its stderr is still the parent's, who will say it. */
 	if (leave_terminal(d, &why)) {
 		tell_parent(f.started, &why);
@@ -415,9 +422,10 @@ static int detached(const struct run_args *a, const struct vm_dir *d,
 /* ---- the parent of a detached VM ---- */
 
 struct waiting {
-	const struct run_args *a;
+	struct run_args *a;
 	struct vm_dir *d;
 	int started, ready;
+	pid_t pid;
 };
 
 /* The first line that comes, without its end; 0, or -EPIPE at the end. */
@@ -512,29 +520,33 @@ static int wait_ready(const struct waiting *w, struct fail *why)
 	return EXIT_CANCELLED;
 }
 
-static int tell_name(const struct waiting *w, pid_t pid, struct fail *why)
+static int tell_name(const struct waiting *w, struct fail *why)
 {
 	if (w->a->json)
 		return cli_print_json(json_pack("{s:s, s:i}", "name",
-						w->d->name, "pid", (int)pid),
+						w->d->name, "pid", (int)w->pid),
 				      why);
 	printf("%s\n", w->d->name);
 	return cli_flush(EXIT_OK, why);
 }
 
-static int parent(struct waiting *w, pid_t pid, struct fail *why)
+static int parent(struct waiting *w, struct fail *why)
 {
 	int code;
 
-	if (wait_started(w, why))
+	if (wait_started(w, why)) {
+		/* It gives its directory back only with its end. */
+		waitpid(w->pid, NULL, 0);
 		return (int)why->code;
-	code = tell_name(w, pid, why);
+	}
+	w->a->began = true;
+	code = tell_name(w, why);
 	if (code == EXIT_OK && w->a->wait_ready)
 		code = wait_ready(w, why);
 	return code;
 }
 
-static int detach(const struct run_args *a, struct vm_dir *d, struct fail *why)
+static int detach(struct run_args *a, struct vm_dir *d, struct fail *why)
 {
 	int started[2], ready[2];
 	pid_t pid;
@@ -556,7 +568,7 @@ static int detach(const struct run_args *a, struct vm_dir *d, struct fail *why)
 	/* The lock is the child's alone from here on. */
 	close(steal_fd(&d->lock));
 	code =
-	    parent(&(struct waiting){ a, d, started[0], ready[0] }, pid, why);
+	    parent(&(struct waiting){ a, d, started[0], ready[0], pid }, why);
 	close(started[0]);
 	close(ready[0]);
 	return code;
@@ -587,17 +599,35 @@ static int read_config(const char *path, char **text, size_t *len,
 	return 0;
 }
 
+/* What would be silently ignored. */
+static int refuse_without_from(const struct options *o, struct fail *why)
+{
+	static const char *const names[] = { "clock", "keep-identity",
+					     "force-cpu" };
+	char object[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!options_has(o, names[i]))
+			continue;
+		snprintf(object, sizeof(object), "run: --%s", names[i]);
+		return fail_set(why, EXIT_USAGE, -EINVAL, object,
+				"give --from VM@SNAP as well",
+				"only for a VM that goes on from a snapshot");
+	}
+	return 0;
+}
+
 static int resolve(struct run_args *a, const struct options *o,
 		   struct fail *why)
 {
 	const struct option_use *u = options_find(o, "config");
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
-	int err;
+	int err = refuse_without_from(o, why);
 
-	if (u && (err = read_config(u->value, &text, &len, why)))
-		return err;
-	return run_resolve(a, o, text, len, why);
+	if (!err && u)
+		err = read_config(u->value, &text, &len, why);
+	return err ? err : run_resolve(a, o, text, len, why);
 }
 
 /* --dry-run: everything could be opened, and nothing was made. */
@@ -639,26 +669,83 @@ static void warn_of_names(const struct vm_config *c)
 	}
 }
 
-static int start(struct run_args *a, struct fail *why)
+/* A file of the snapshot's that is not where it was. */
+static int check_host_files(const struct run_args *a, struct fail *why)
+{
+	int err = check_images(&a->config, why);
+
+	if (err && a->from.text && why->code == EXIT_NOT_FOUND)
+		snprintf(why->hint, sizeof(why->hint),
+			 "say where it is now: %s",
+			 strncmp(why->object, "disk", 4)
+			     ? "--kernel FILE, --initrd FILE"
+			     : "--disk PATH,id=ID");
+	return err;
+}
+
+/* Whoever reads config.json may stand elsewhere. */
+static int make_absolute(char **path)
+{
+	_cleanup_free_ char *here = NULL;
+	char *full;
+
+	if (!*path || **path == '/')
+		return 0;
+	here = getcwd(NULL, 0);
+	if (!here || asprintf(&full, "%s/%s", here, *path) < 0)
+		return -ENOMEM;
+	free(*path);
+	*path = full;
+	return 0;
+}
+
+static int make_paths_absolute(struct vm_config *c, struct fail *why)
+{
+	char **const paths[] = { &c->kernel,	  &c->initrd,
+				 &c->serial_path, &c->share_console,
+				 &c->agent_path,  &c->vsock_path };
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(paths) && !err; i++)
+		err = make_absolute(paths[i]);
+	for (unsigned i = 0; i < c->ndisks && !err; i++)
+		err = make_absolute(&c->disk[i].path);
+	return err ? fail_set(why, EXIT_FAILED, err, "run", NULL,
+			      "out of memory")
+		   : 0;
+}
+
+static bool is_there(int vms, const struct vm_config *c)
+{
+	struct vm_dir d;
+
+	if (!c->named || home_find(vms, c->name, &d, NULL))
+		return false;
+	vm_dir_close(&d);
+	return true;
+}
+
+int run_start(struct run_args *a, struct fail *why)
 {
 	struct vm_config *c = &a->config;
 	struct vm_dir d = VM_DIR_NONE;
 	struct vm_files f = NO_FILES;
 	_cleanup_close_ int vms = -1;
+	bool was_there;
 	int code;
 
 	cli_raise_file_limit();
-	if (check_images(c, why))
+	if (check_host_files(a, why) || make_paths_absolute(c, why))
 		return (int)why->code;
 	warn_of_names(c);
 	vms = home_open(true, why);
 	if (vms < 0)
 		return (int)why->code;
 	home_sweep(vms, SWEEP_SPARE, SWEEP_LOOK);
+	was_there = is_there(vms, c);
 	if (home_claim(vms, c->named ? c->name : NULL, stays(a), &d, why))
 		return (int)why->code;
 	memcpy(c->name, d.name, sizeof(c->name));
-	close(steal_fd(&vms));
 	/* While there is a terminal to show how far it is. */
 	if (disk_import_all(c, &d, why))
 		code = (int)why->code;
@@ -666,21 +753,36 @@ static int start(struct run_args *a, struct fail *why)
 		code =
 		    a->detach ? detach(a, &d, why) : be_the_vm(a, &d, &f, why);
 	vm_dir_close(&d);
+	/* A copy that came to nothing leaves nothing. */
+	if (a->from.text && !a->began && !was_there && !a->is_child)
+		(void)home_remove(vms, c->name, NULL);
 	return code;
+}
+
+static int resolve_from(struct run_args *a, const struct options *o,
+			const char *text, struct fail *why)
+{
+	struct options_table t =
+	    verb_options(verb_find(&tintype_verbs, "run", NULL));
+
+	return from_resolve(a, o, &t, text, why);
 }
 
 int cli_run(const struct options *o, struct fail *why)
 {
+	const struct option_use *from = options_find(o, "from");
 	struct run_args a;
 	int code;
 
 	run_args_init(&a);
-	if (resolve(&a, o, why) || check_memory(&a.config, why))
+	if ((from ? resolve_from(&a, o, from->value, why)
+		  : resolve(&a, o, why)) ||
+	    check_memory(&a.config, why))
 		code = (int)why->code;
 	else if (a.dry_run)
 		code = dry_run(&a, why);
 	else
-		code = start(&a, why);
+		code = run_start(&a, why);
 	if (a.quiet && (code == EXIT_GUEST_CRASH || code == EXIT_CANCELLED))
 		why->message[0] = '\0';
 	run_args_free(&a);

@@ -52,10 +52,39 @@ int run_set_wait_ready(void *args, const char *value, struct fail *why)
 		a->field = true;                                               \
 		return 0;                                                      \
 	}
+#define FROM_SETTER(field)                                                     \
+	int run_set_##field(void *args, const char *value, struct fail *why)   \
+	{                                                                      \
+		struct run_args *a = args;                                     \
+                                                                               \
+		a->from.field = true;                                          \
+		return 0;                                                      \
+	}
+FROM_SETTER(keep_identity)
+FROM_SETTER(force_cpu)
 FLAG_SETTER(detach)
 FLAG_SETTER(dry_run)
 FLAG_SETTER(json)
 FLAG_SETTER(quiet)
+
+int run_set_from(void *args, const char *value, struct fail *why)
+{
+	struct run_args *a = args;
+
+	a->from.text = value;
+	return 0;
+}
+
+int run_set_clock(void *args, const char *value, struct fail *why)
+{
+	struct run_args *a = args;
+
+	if (strcmp(value, "continue") && strcmp(value, "advance"))
+		return fail_set(why, EXIT_USAGE, -EINVAL, "",
+				"use continue or advance", "not a policy");
+	a->from.clock = value[0] == 'a' ? CLOCK_ADVANCE : CLOCK_CONTINUE;
+	return 0;
+}
 
 /* The words after "--" are the init's: the kernel hands on what follows its
  * own "--". With "--" there already, they follow that. */
@@ -105,8 +134,8 @@ static int check_devices(const struct vm_config *c, struct fail *why)
 			CONFIG_MAX_VIRTIO);
 }
 
-static int check_together(struct run_args *a, const struct options *o,
-			  struct fail *why)
+int run_check_together(struct run_args *a, const struct options *o,
+		       struct fail *why)
 {
 	struct vm_config *c = &a->config;
 
@@ -141,5 +170,5 @@ int run_resolve(struct run_args *a, const struct options *o, const char *text,
 	if ((err = options_apply(o, &t, a, why)) ||
 	    (err = append_init_args(a, o, why)))
 		return err;
-	return check_together(a, o, why);
+	return run_check_together(a, o, why);
 }

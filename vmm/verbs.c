@@ -38,6 +38,25 @@ static int add_disk(void *args, const char *value, struct fail *why)
 	return config_add_disk(&a->config, value, why);
 }
 
+/* For a VM that goes on from a snapshot. */
+#define CLOCK_ROW                                                              \
+	{                                                                      \
+		.name = "clock", .argument = "POLICY",                         \
+		.values = "continue advance", .set = run_set_clock,            \
+		.help = "the guest's clocks: continue (the default), or "      \
+			"advance by the time since"                            \
+	}
+#define KEEP_IDENTITY_ROW                                                      \
+	{                                                                      \
+		.name = "keep-identity", .set = run_set_keep_identity,         \
+		.help = "do not tell the guest that it is a copy"              \
+	}
+#define FORCE_CPU_ROW                                                          \
+	{                                                                      \
+		.name = "force-cpu", .set = run_set_force_cpu,                 \
+		.help = "on a processor that lacks what the guest was shown"   \
+	}
+
 #define JSON_ROW                                                               \
 	{                                                                      \
 		.name = "json", .help = "print one JSON document"              \
@@ -126,6 +145,13 @@ static const struct option_row run_options[] = {
 	  .argument = "F.json",
 	  .set = run_set_config,
 	  .help = "read settings from a file; options override them" },
+	{ .name = "from",
+	  .argument = "VM@SNAP",
+	  .set = run_set_from,
+	  .help = "go on from a snapshot: see tintype-run(1)" },
+	CLOCK_ROW,
+	KEEP_IDENTITY_ROW,
+	FORCE_CPU_ROW,
 	{ .name = "on-reboot",
 	  .argument = "ACTION",
 	  .values = "restart exit",
