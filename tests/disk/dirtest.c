@@ -335,6 +335,14 @@ static struct layer_set *open_set(struct dirtest *t)
 
 uint8_t dirtest_tag(struct dirtest *t, unsigned disk)
 {
+	static uint8_t buf[DISK_BYTES];
+
+	dirtest_read(t, disk, buf);
+	return buf[0];
+}
+
+void dirtest_read(struct dirtest *t, unsigned disk, uint8_t *buf)
+{
 	struct layer_set *set = open_set(t);
 	struct disk_files f = t->files[disk];
 	struct loop loop;
@@ -344,7 +352,6 @@ uint8_t dirtest_tag(struct dirtest *t, unsigned disk)
 	};
 	struct disk_chain *chain;
 	struct head *h;
-	uint8_t tag;
 
 	cr_assert_eq(loop_init(&loop), 0);
 	cr_assert_eq(disk_io_create(&c.io, &io), 0);
@@ -354,14 +361,13 @@ uint8_t dirtest_tag(struct dirtest *t, unsigned disk)
 	cr_assert_eq(disk_chain_open(&chain, &c, &t->why), 0, "%s",
 		     t->why.message);
 	h = disk_chain_head(chain);
-	cr_assert_eq(head_read(h, 0, &tag, 1, &t->why), 0, "%s",
+	cr_assert_eq(head_read(h, 0, buf, DISK_BYTES, &t->why), 0, "%s",
 		     t->why.message);
 	head_close(h);
 	disk_chain_close(chain, false);
 	disk_io_destroy(c.io);
 	loop_fini(&loop);
 	layer_set_destroy(set);
-	return tag;
 }
 
 /* ---- killed ---- */

@@ -68,7 +68,8 @@ void dirtest_roots_done(struct dirtest *t);
  * leave the same. The caller frees it. */
 char *dirtest_listing(const struct dirtest *t);
 
-/* The disk as it would be read: its block 0's tag. */
+/* The disk as it would be read, DISK_BYTES; its block 0's tag. */
+void dirtest_read(struct dirtest *t, unsigned disk, uint8_t *buf);
 uint8_t dirtest_tag(struct dirtest *t, unsigned disk);
 
 /* Runs `fn` in a process that dies before its system call number `at`: false
