@@ -36,6 +36,7 @@ static int link_layer(struct taker *t, const struct taker_layer *l,
 	const struct timespec step = { .tv_nsec = LEASE_STEP_NS };
 	int64_t end = now_ms() + LEASE_WAIT_MS;
 	char name[DISK_HEAD_TEXT];
+	struct fail late = { .code = EXIT_FAILED };
 	int dir = -1, err;
 
 	if (l->disk >= 0) {
@@ -45,11 +46,15 @@ static int link_layer(struct taker *t, const struct taker_layer *l,
 		disk_head_name(name, t->plan.disk[l->disk].id, l->uid);
 	}
 	for (;;) {
-		err = store_link_layer(t->s, l->fd, dir, name, &l->id, why);
+		err = store_link_layer(t->s, l->fd, dir, name, &l->id, &late);
 		if ((err != -EAGAIN && err != -EBUSY) || now_ms() >= end)
-			return err;
+			break;
 		nanosleep(&step, NULL);
 	}
+	/* Nothing is to be said of what went well in the end. */
+	if (err)
+		*why = late;
+	return err;
 }
 
 static int link_all(struct taker *t, struct fail *why)

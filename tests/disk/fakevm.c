@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "control.h"
 #include "draft.h"
@@ -90,6 +91,26 @@ static void seal_memory(struct fakevm *v, json_t *layers)
 	close(steal_fd(&v->layer_ro));
 }
 
+/* After the taker's first look at it, most likely. */
+static void *close_late(void *fd)
+{
+	const struct timespec moment = { .tv_nsec = 50000000 };
+
+	nanosleep(&moment, NULL);
+	close((int)(intptr_t)fd);
+	return NULL;
+}
+
+static void keep_writable(const struct fakevm *v)
+{
+	int fd = fcntl(v->layer_rw, F_DUPFD_CLOEXEC, 3);
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, close_late, (void *)(intptr_t)fd),
+		     0);
+	pthread_detach(t);
+}
+
 static void seal(struct fakevm *v)
 {
 	enum fake_trouble what = trouble(v, "capture-wait");
@@ -99,6 +120,8 @@ static void seal(struct fakevm *v)
 	disk_set_swap(v->s.set);
 	if (what == FAKE_WRITER)
 		v->leak = fcntl(v->layer_rw, F_DUPFD_CLOEXEC, 3);
+	if (what == FAKE_LATE)
+		keep_writable(v);
 	if (v->memory_too && what != FAKE_MISSING)
 		seal_memory(v, layers);
 	n = disk_set_seal(v->s.set, v->s.sealed, &v->s.cancel, &v->s.dir.why);

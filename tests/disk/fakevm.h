@@ -19,6 +19,7 @@ enum fake_trouble {
 	FAKE_DIE,	/* the VM is gone when it is asked for */
 	FAKE_DIE_AFTER, /* it is done, and the answer is the last word */
 	FAKE_WRITER,	/* wait: a writable fd of a layer stays open */
+	FAKE_LATE,	/* wait: the same, for a moment */
 	FAKE_OTHER_ID,	/* wait: a layer has another id than is told */
 	FAKE_MISSING,	/* wait: a layer is not told of */
 	FAKE_LONG,	/* wait: it is never sealed */

@@ -342,6 +342,19 @@ TROUBLE(somebody_can_write, FAKE_WRITER, "capture-wait", EXIT_INTEGRITY)
 TROUBLE(another_id_is_told, FAKE_OTHER_ID, "capture-wait", EXIT_INTEGRITY)
 TROUBLE(a_layer_is_missing, FAKE_MISSING, "capture-wait", EXIT_INCOMPATIBLE)
 
+/* A ring of the kernel's gives files back when it gets to it. */
+Test(taker, a_file_that_is_given_back_late_is_waited_for)
+{
+	put(3);
+	v.trouble = FAKE_LATE;
+	v.at = "capture-wait";
+	fakevm_serve(&v);
+	cr_assert_eq(take_named("a"), 0, "%s: %s", why.object, why.message);
+	cr_expect_str_empty(why.message); /* it would be printed */
+	expect_content("a", 3);
+	fakevm_stop(&v);
+}
+
 /* From SEALED on the VM is not needed. */
 Test(taker, vm_dies_when_sealed)
 {
