@@ -399,6 +399,11 @@ int machine_restore(struct machine *m, const struct machine_saved *s,
 	if (src)
 		m->src = src;
 	atomic_store(&m->pending, 0);
+	/* First the devices: they raise their lines, which to a chip that has
+	 * its state already would be another edge. */
+	r = set_devices(m, s, why);
+	if (r < 0)
+		return r;
 	r = set_irqchip(m->vm_fd, &s->irqchip);
 	if (r < 0)
 		return failed(why, r, "KVM_SET_IRQCHIP");
@@ -406,8 +411,6 @@ int machine_restore(struct machine *m, const struct machine_saved *s,
 	if (r < 0)
 		return failed(why, r, "KVM_SET_CLOCK");
 	r = set_vcpus(m, s, shift, why);
-	if (r == 0)
-		r = set_devices(m, s, why);
 	if (r < 0)
 		return r;
 	/* With its old identity, and its clocks where they were, the guest goes
