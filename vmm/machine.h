@@ -135,6 +135,10 @@ uint64_t machine_vcpu_rip(struct machine *m, unsigned id);
  */
 struct machine_saved;
 
+/* Table `i` of what is neither a vCPU's nor a device's; NULL: no more. */
+struct state_desc;
+const struct state_desc *machine_saved_table(unsigned i);
+
 /* One that fits this machine (vCPUs, devices): all memory that machine_save
  * will touch is there. 0 or -errno with `why`. */
 int machine_saved_create(struct machine_saved **out, const struct machine *m,

@@ -194,6 +194,18 @@ static int set_irqchip(int vm_fd, const struct irqchip_state *s)
 	return kvm_set_irqchip(vm_fd, &c);
 }
 
+const struct state_desc *machine_saved_table(unsigned i)
+{
+	static const struct state_desc *const table[] = {
+		&shape_desc,
+		&clock_desc,
+		&pic_desc,
+		&ioapic_desc,
+	};
+
+	return i < ARRAY_SIZE(table) ? table[i] : NULL;
+}
+
 /* ---- saved ---- */
 
 struct saved_device {

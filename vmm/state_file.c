@@ -182,6 +182,8 @@ static int section_at(const uint8_t *data, size_t len, size_t at,
 	if (!take_name(s->name, p + SECTION_BYTES, name) ||
 	    !take_name(s->instance, p + SECTION_BYTES + name, which))
 		return damaged(at, why, "a section's name is none");
+	if (s->version == 0)
+		return damaged(at + 4, why, "a section's version is none");
 	s->at = at + SECTION_BYTES + name + which;
 	s->end = at + bytes;
 	return 0;
