@@ -274,7 +274,7 @@ int vcpu_enter_at(struct vcpu *v, const struct boot_entry *e, struct fail *why)
 	} else {
 		regs.rbx = e->params;
 	}
-	if ((r = vcpu_items[VCPU_SREGS].set(&v->kvm, &s)) ||
+	if ((r = vcpu_items[VCPU_SREGS].set(&v->kvm, &s, NULL)) ||
 	    (r = kvm_set_regs(v->fd, &regs)))
 		return fail_kvm(why, r, "set the entry registers");
 	return 0;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "kvm.h"
-#include "log.h"
 #include "util.h"
 
 #define MSR_TSC		 0x10
@@ -152,7 +151,7 @@ static int get_mp(const struct vcpu_kvm *k, void *st)
 	return kvm_get_mp_state(k->fd, st);
 }
 
-static int set_mp(const struct vcpu_kvm *k, const void *st)
+static int set_mp(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	return kvm_set_mp_state(k->fd, st);
 }
@@ -162,7 +161,7 @@ static int get_regs(const struct vcpu_kvm *k, void *st)
 	return kvm_get_regs(k->fd, st);
 }
 
-static int set_regs(const struct vcpu_kvm *k, const void *st)
+static int set_regs(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	return kvm_set_regs(k->fd, st);
 }
@@ -206,7 +205,7 @@ static int get_sregs(const struct vcpu_kvm *k, void *st)
 	return r;
 }
 
-static int set_sregs(const struct vcpu_kvm *k, const void *st)
+static int set_sregs(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	const struct kvm_sregs2 *s = st;
 	struct kvm_sregs old = { 0 };
@@ -263,7 +262,7 @@ static int get_xsave(const struct vcpu_kvm *k, void *st)
 	return r;
 }
 
-static int set_xsave(const struct vcpu_kvm *k, const void *st)
+static int set_xsave(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	return kvm_set_xsave(k->fd, st);
 }
@@ -285,7 +284,7 @@ static int get_xcrs(const struct vcpu_kvm *k, void *st)
 	return 0;
 }
 
-static int set_xcrs(const struct vcpu_kvm *k, const void *st)
+static int set_xcrs(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	const struct vcpu_xcrs_state *s = st;
 	struct kvm_xcrs x = { .nr_xcrs = MIN(s->n, (uint32_t)KVM_MAX_XCRS) };
@@ -303,7 +302,7 @@ static int get_debug(const struct vcpu_kvm *k, void *st)
 	return kvm_get_debugregs(k->fd, st);
 }
 
-static int set_debug(const struct vcpu_kvm *k, const void *st)
+static int set_debug(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	return kvm_set_debugregs(k->fd, st);
 }
@@ -315,7 +314,7 @@ static int get_lapic(const struct vcpu_kvm *k, void *st)
 	return kvm_get_lapic(k->fd, st);
 }
 
-static int set_lapic(const struct vcpu_kvm *k, const void *st)
+static int set_lapic(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	return kvm_set_lapic(k->fd, st);
 }
@@ -360,7 +359,7 @@ static int get_tsc(const struct vcpu_kvm *k, void *st)
  * it (tsc_tolerance_ppm). */
 #define TSC_PPM 250
 
-static int set_tsc(const struct vcpu_kvm *k, const void *st)
+static int set_tsc(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	const struct vcpu_tsc_state *s = st;
 	uint64_t offset = s->offset + k->tsc_shift;
@@ -408,7 +407,7 @@ static int get_cpuid(const struct vcpu_kvm *k, void *st)
 	return 0;
 }
 
-static int set_cpuid(const struct vcpu_kvm *k, const void *st)
+static int set_cpuid(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
 	const struct vcpu_cpuid_state *s = st;
 	union cpuid_call c = { .head.nent =
@@ -452,27 +451,38 @@ static int get_msrs(const struct vcpu_kvm *k, void *st)
 	return 0;
 }
 
-/* Sets those of [from, to) that `fn` picks. -EIO when KVM takes fewer. */
+/* -EIO with `why` when KVM takes fewer. */
+static int set_call(const struct vcpu_kvm *k, const struct kvm_msrs *m,
+		    struct fail *why)
+{
+	int done = kvm_set_msrs(k->fd, m);
+
+	if (done < 0)
+		return fail_set(why, EXIT_OWN_FAILURE, done, "kvm", NULL,
+				"set the vCPU's MSRs: %s", strerror(-done));
+	if ((uint32_t)done < m->nmsrs)
+		return fail_set(why, EXIT_OWN_FAILURE, -EIO, "kvm", NULL,
+				"KVM refuses MSR 0x%x = 0x%" PRIx64,
+				m->entries[done].index,
+				(uint64_t)m->entries[done].data);
+	return 0;
+}
+
+/* Sets those that `pick` says. */
 static int set_some(const struct vcpu_kvm *k, const struct vcpu_msrs_state *s,
-		    bool (*pick)(uint32_t index))
+		    bool (*pick)(uint32_t index), struct fail *why)
 {
 	union kvm_msr_call c = { .head.nmsrs = 0 };
 	uint32_t n = 0;
-	int done;
 
 	for (uint32_t i = 0; i <= s->n; i++) {
 		if (n == KVM_MSRS_MAX || (i == s->n && n)) {
+			int r;
+
 			c.head.nmsrs = n;
-			done = kvm_set_msrs(k->fd, &c.head);
-			if (done < 0)
-				return done;
-			if ((uint32_t)done < n) {
-				log_error("vcpu",
-					  "KVM refuses MSR 0x%x = 0x%" PRIx64,
-					  c.head.entries[done].index,
-					  (uint64_t)c.head.entries[done].data);
-				return -EIO;
-			}
+			r = set_call(k, &c.head, why);
+			if (r)
+				return r;
 			n = 0;
 		}
 		if (i < s->n && pick(s->index[i]))
@@ -495,11 +505,11 @@ static bool is_plain(uint32_t index)
 
 /* The deadline last: KVM drops it while the LAPIC is in another mode, and
  * compares it with the guest's TSC at once. */
-static int set_msrs(const struct vcpu_kvm *k, const void *st)
+static int set_msrs(const struct vcpu_kvm *k, const void *st, struct fail *why)
 {
-	int r = set_some(k, st, is_plain);
+	int r = set_some(k, st, is_plain, why);
 
-	return r ? r : set_some(k, st, is_deadline);
+	return r ? r : set_some(k, st, is_deadline, why);
 }
 
 static int get_events(const struct vcpu_kvm *k, void *st)
@@ -508,7 +518,8 @@ static int get_events(const struct vcpu_kvm *k, void *st)
 	return kvm_get_vcpu_events(k->fd, st);
 }
 
-static int set_events(const struct vcpu_kvm *k, const void *st)
+static int set_events(const struct vcpu_kvm *k, const void *st,
+		      struct fail *why)
 {
 	return kvm_set_vcpu_events(k->fd, st);
 }
@@ -577,10 +588,16 @@ int vcpu_state_set(const struct vcpu_kvm *k, const struct vcpu_state *s,
 {
 	for (unsigned i = 0; i < VCPU_LOAD_ITEMS; i++) {
 		const struct vcpu_item *item = &vcpu_items[vcpu_load_order[i]];
-		int r = item->set(k, (const uint8_t *)s + item->offset);
+		struct fail own = { .code = EXIT_OK };
+		int r = item->set(k, (const uint8_t *)s + item->offset, &own);
 
-		if (r < 0)
+		if (r < 0 && own.code == EXIT_OK)
 			return fail_item(item, r, "set", why);
+		if (r < 0) {
+			if (why)
+				*why = own;
+			return r;
+		}
 	}
 	return 0;
 }

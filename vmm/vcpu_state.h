@@ -84,7 +84,8 @@ struct vcpu_item {
 	const struct state_desc *desc;
 	size_t offset; /* in struct vcpu_state */
 	int (*get)(const struct vcpu_kvm *k, void *st);
-	int (*set)(const struct vcpu_kvm *k, const void *st);
+	/* `why` is filled by those that know more than the error's number. */
+	int (*set)(const struct vcpu_kvm *k, const void *st, struct fail *why);
 };
 
 enum vcpu_item_id {

@@ -387,3 +387,19 @@ Test(vcpu, reset_gives_the_msrs_of_power_on)
 			     set[i].index, msr(set[i].index));
 	stop();
 }
+
+Test(vcpu, msr_that_kvm_refuses_is_named_with_its_value)
+{
+	static const uint8_t code[] = { 0xf4 };
+	static struct vcpu_state s;
+
+	start(code, sizeof(code));
+	s = *b.vcpu.power_on;
+	s.msrs.n = 1;
+	s.msrs.index[0] = 0xc0000080; /* EFER: KVM knows no such bit */
+	s.msrs.value[0] = 0x8000000000000000;
+	cr_assert_eq(vcpu_state_set(&b.vcpu.kvm, &s, &b.why), -EIO);
+	cr_assert_str_eq(b.why.message,
+			 "KVM refuses MSR 0xc0000080 = 0x8000000000000000");
+	stop();
+}
