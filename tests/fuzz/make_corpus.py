@@ -660,6 +660,45 @@ def store_seeds():
     yield "refs-more", b"\2" + b"v" * 64 + b"@" + b"n" * 63 + b"\n" + ref
 
 
+def state_sections(data):
+    """Each section of a state file: name, instance, where it is, its fields."""
+    at = 24
+    while at < len(data):
+        size, _, name, which = struct.unpack_from("<IHBB", data, at)
+        text = data[at + 8:at + 8 + name + which].decode()
+        yield (text[:name], text[name:], at, size,
+               data[at + 8 + name + which:at + size])
+        at += size
+
+
+def state_seeds():
+    """A real machine's file, whole and up to its vCPU's end; the fields of each
+    of its sections (state.c numbers the tables); versions and lengths."""
+    tables = ["machine", "clock", "pic", "ioapic", "vcpu-mp", "vcpu-regs",
+              "vcpu-sregs", "vcpu-xsave", "vcpu-xcrs", "vcpu-debug",
+              "vcpu-lapic", "vcpu-tsc", "vcpu-cpuid", "vcpu-msrs",
+              "vcpu-events"]
+    data, whole = committed("state-v1"), b"\xff"
+    n = end = 0
+    for name, which, at, size, fields in state_sections(data):
+        if name not in tables:
+            break
+        n, end = n + 1, at + size
+        if which in ("machine", "clock", "pic0", "ioapic", "vcpu0"):
+            yield f"table-{name}", bytes([tables.index(name)]) + fields
+    vcpu = data[:12] + struct.pack("<IQ", n, end) + data[24:end]
+    yield "whole", whole + data
+    yield "vcpu", whole + vcpu
+    yield "newer-file", whole + vcpu[:8] + b"\2" + vcpu[9:]
+    yield "newer-section", whole + vcpu[:28] + b"\2" + vcpu[29:]
+    yield "section-0", whole + vcpu[:28] + b"\0" + vcpu[29:]
+    yield "sections-many", whole + vcpu[:12] + b"\xff" * 4 + vcpu[16:]
+    yield "section-long", whole + vcpu[:24] + b"\xff" * 4 + vcpu[28:]
+    yield "section-none", whole + vcpu[:24] + bytes(4) + vcpu[28:]
+    yield "cut", whole + vcpu[:16] + struct.pack("<Q", 99) + vcpu[24:99]
+    yield "empty", whole + vcpu[:12] + struct.pack("<IQ", 0, 24)
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     top = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
@@ -675,6 +714,7 @@ def main():
         "patch": list(patches()),
         "ports": list(ports_seeds()),
         "rng": list(ring_seeds()),
+        "state": list(state_seeds()),
         "store": list(store_seeds()),
         "vsock": list(vsock_seeds()),
     }
