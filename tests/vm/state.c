@@ -167,3 +167,96 @@ Test(state, saved_again_after_restore_is_the_same_to_depth_64)
 	free(first.p);
 	snap_free(&s);
 }
+
+/* Nothing of the guest that ran there before is left. */
+Test(state, restored_over_another_guest_is_the_same)
+{
+	const struct vmtest_config c = { .guest = "timer" };
+	const struct vmtest_config other = { .guest = NULL };
+	struct text first, now;
+	struct vmtest t;
+	struct snap s, next;
+
+	vmtest_init(&t, &c);
+	machine_run(t.machine);
+	cr_assert(vmtest_wait_output(&t, "deadline"));
+	machine_pause(t.machine);
+	save(&t, &s);
+	vmtest_fini(&t);
+	print_state(&first, &s);
+	vmtest_init(&t, &other);
+	machine_run(t.machine);
+	vmtest_let_run(&t, 3);
+	machine_pause(t.machine);
+	restore(&t, &s);
+	save(&t, &next);
+	print_state(&now, &next);
+	cr_assert_str_eq(now.p, first.p);
+	free(now.p);
+	free(first.p);
+	snap_free(&s);
+	snap_free(&next);
+	vmtest_fini(&t);
+}
+
+struct wanted {
+	const char *section, *instance, *field;
+	uint64_t value;
+};
+
+static int find_one(void *ctx, const struct state_value *v)
+{
+	struct wanted *w = ctx;
+
+	if (strcmp(v->section, w->section) ||
+	    strcmp(v->instance, w->instance) || strcmp(v->field, w->field))
+		return 0;
+	w->value = state_value_at(v, 0);
+	return 1;
+}
+
+static uint64_t value_of(const struct snap *s, const char *section,
+			 const char *instance, const char *field)
+{
+	struct wanted w = { section, instance, field, 0 };
+	struct fail why;
+
+	cr_assert_eq(
+	    state_file_each(s->state, s->state_len, find_one, &w, &why), 1);
+	return w.value;
+}
+
+static uint64_t offset_apart(const struct snap *s)
+{
+	return value_of(s, "vcpu-tsc", "vcpu1", "offset") -
+	       value_of(s, "vcpu-tsc", "vcpu0", "offset");
+}
+
+Test(state, restored_clocks_keep_their_differences_and_never_go_back)
+{
+	const struct vmtest_config c = { .guest = "smp", .cpus = 2 };
+	struct vmtest t;
+	struct snap s, next;
+	uint64_t was, is;
+
+	vmtest_init(&t, &c);
+	machine_run(t.machine);
+	vmtest_let_run(&t, 2);
+	machine_pause(t.machine);
+	save(&t, &s);
+	vmtest_fini(&t);
+	vmtest_init(&t, &c);
+	restore(&t, &s);
+	save(&t, &next);
+	cr_expect_eq(offset_apart(&next), offset_apart(&s));
+	cr_expect_geq(value_of(&next, "clock", "clock", "clock_ns"),
+		      value_of(&s, "clock", "clock", "clock_ns"));
+	was = value_of(&s, "vcpu-tsc", "vcpu0", "offset") +
+	      value_of(&s, "clock", "clock", "host_tsc");
+	is = value_of(&next, "vcpu-tsc", "vcpu0", "offset") +
+	     value_of(&next, "clock", "clock", "host_tsc");
+	cr_expect_geq(is, was);
+	snap_free(&s);
+	snap_free(&next);
+	vmtest_fini(&t);
+}
