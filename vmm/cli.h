@@ -52,6 +52,8 @@ int cli_image_compare(const struct options *o, struct fail *why);
 int cli_image_bench(const struct options *o, struct fail *why);
 int cli_image_export(const struct options *o, struct fail *why);
 
+int cli_snapshot_clone(const struct options *o, struct fail *why);
+int cli_snapshot_restore(const struct options *o, struct fail *why);
 int cli_snapshot_create(const struct options *o, struct fail *why);
 int cli_snapshot_list(const struct options *o, struct fail *why);
 int cli_snapshot_show(const struct options *o, struct fail *why);

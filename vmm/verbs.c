@@ -66,21 +66,62 @@ static int add_disk(void *args, const char *value, struct fail *why)
 		.name = "quiet", .letter = 'q', .help = what                   \
 	}
 
+/* What is elsewhere on another host, or for a copy. */
+#define HOST_ROWS                                                              \
+	{ .name = "kernel",                                                    \
+	  .letter = 'k',                                                       \
+	  .argument = "FILE",                                                  \
+	  .set = set_kernel,                                                   \
+	  .help = "bzImage or ELF kernel; default: the built-in demo guest" }, \
+	    { .name = "initrd",                                                \
+	      .argument = "FILE",                                              \
+	      .set = set_initrd,                                               \
+	      .help = "initial RAM disk for the kernel" },                     \
+	    { .name = "serial",                                                \
+	      .argument = "WHERE",                                             \
+	      .values = "stdio none file= socket=",                            \
+	      .set = set_serial,                                               \
+	      .help =                                                          \
+		  "the serial console: stdio (the default), none, file=PATH, " \
+		  "socket=PATH" },                                             \
+	    { .name = "share-console",                                         \
+	      .argument = "SOCK",                                              \
+	      .set = set_share_console,                                        \
+	      .help = "offer the console on this UNIX socket as well" },       \
+	    { .name = "net",                                                   \
+	      .argument = "WHERE",                                             \
+	      .repeatable = true,                                              \
+	      .values = "tap= fd= passt none",                                 \
+	      .set = set_net,                                                  \
+	      .help =                                                          \
+		  "a network card on tap=IF, fd=N, passt or passt=SOCKET" },   \
+	    { .name = "agent",                                                 \
+	      .argument = "SOCK",                                              \
+	      .optional = true,                                                \
+	      .set = set_agent,                                                \
+	      .help = "serve the guest agent's port at a UNIX socket: see "    \
+		      "tintype-run(1)" },                                      \
+	    { .name = "disk",                                                  \
+	      .argument = "PATH,...",                                          \
+	      .repeatable = true,                                              \
+	      .set = add_disk,                                                 \
+	      .help = "a disk over a file that stays as it is; ,ro ,direct "   \
+		      ",id=ID "                                                \
+		      "and more" },                                            \
+	{                                                                      \
+		.name = "vsock", .argument = "cid=N,path=SOCK",                \
+		.optional = true, .set = set_vsock,                            \
+		.help = "give the guest a virtio-vsock, sockets to the host "  \
+			"(CID 3, vsock.sock)"                                  \
+	}
+
 static const struct option_row run_options[] = {
 	{ .name = "name",
 	  .letter = 'n',
 	  .argument = "NAME",
 	  .set = set_name,
 	  .help = "the VM's name; one is made up when left out" },
-	{ .name = "kernel",
-	  .letter = 'k',
-	  .argument = "FILE",
-	  .set = set_kernel,
-	  .help = "bzImage or ELF kernel; default: the built-in demo guest" },
-	{ .name = "initrd",
-	  .argument = "FILE",
-	  .set = set_initrd,
-	  .help = "initial RAM disk for the kernel" },
+	HOST_ROWS,
 	{ .name = "cmdline",
 	  .argument = "TEXT",
 	  .set = set_cmdline,
@@ -101,46 +142,12 @@ static const struct option_row run_options[] = {
 	  .set = set_boot,
 	  .help = "how the kernel is entered: auto (the default), linux64, "
 		  "pvh" },
-	{ .name = "serial",
-	  .argument = "WHERE",
-	  .values = "stdio none file= socket=",
-	  .set = set_serial,
-	  .help = "the serial console: stdio (the default), none, file=PATH, "
-		  "socket=PATH" },
-	{ .name = "share-console",
-	  .argument = "SOCK",
-	  .set = set_share_console,
-	  .help = "offer the console on this UNIX socket as well" },
-	{ .name = "net",
-	  .argument = "WHERE",
-	  .repeatable = true,
-	  .values = "tap= fd= passt none",
-	  .set = set_net,
-	  .help = "a network card on tap=IF, fd=N, passt or passt=SOCKET" },
 	{ .name = "rng",
 	  .set = set_rng,
 	  .help = "give the guest a virtio-rng, a source of random bytes" },
 	{ .name = "balloon",
 	  .set = set_balloon,
 	  .help = "let the guest give RAM back: see tintype-balloon(1)" },
-	{ .name = "agent",
-	  .argument = "SOCK",
-	  .optional = true,
-	  .set = set_agent,
-	  .help = "serve the guest agent's port at a UNIX socket: see "
-		  "tintype-run(1)" },
-	{ .name = "disk",
-	  .argument = "PATH,...",
-	  .repeatable = true,
-	  .set = add_disk,
-	  .help = "a disk over a file that stays as it is; ,ro ,direct ,id=ID "
-		  "and more" },
-	{ .name = "vsock",
-	  .argument = "cid=N,path=SOCK",
-	  .optional = true,
-	  .set = set_vsock,
-	  .help = "give the guest a virtio-vsock, sockets to the host "
-		  "(CID 3, vsock.sock)" },
 	{ .name = "config",
 	  .argument = "F.json",
 	  .set = run_set_config,
@@ -327,6 +334,32 @@ static const struct option_row snapshot_create_options[] = {
 	QUIET_ROW("print nothing"),
 };
 
+static const struct option_row snapshot_restore_options[] = {
+	{ .name = "discard",
+	  .help = "give up what the VM is now, without a snapshot of it" },
+	CLOCK_ROW,
+	KEEP_IDENTITY_ROW,
+	{ .name = "new-identity",
+	  .help = "tell the guest that it is a copy, after --stop too" },
+	FORCE_CPU_ROW,
+	HOST_ROWS,
+	PROGRESS_ROW,
+	JSON_ROW,
+	QUIET_ROW("do not say what was saved before"),
+};
+
+static const struct option_row snapshot_clone_options[] = {
+	{ .name = "count",
+	  .letter = 'n',
+	  .argument = "N",
+	  .help = "so many: NEW-1 to NEW-N" },
+	CLOCK_ROW,
+	KEEP_IDENTITY_ROW,
+	FORCE_CPU_ROW,
+	HOST_ROWS,
+	JSON_ROW,
+};
+
 static const struct option_row snapshot_list_options[] = {
 	{ .name = "tree",
 	  .letter = 't',
@@ -471,6 +504,22 @@ static const struct verb verbs[] = {
 	  .max = 1,
 	  OPTIONS(snapshot_create_options),
 	  .run = cli_snapshot_create },
+	{ .name = "snapshot restore",
+	  .aliases = { "snapshot revert" },
+	  .summary = "let a VM go on from one of its snapshots",
+	  .operands = "VM@SNAP",
+	  .min = 1,
+	  .max = 1,
+	  OPTIONS(snapshot_restore_options),
+	  .run = cli_snapshot_restore },
+	{ .name = "snapshot clone",
+	  .aliases = { "snapshot fork" },
+	  .summary = "start new VMs that go on from a snapshot",
+	  .operands = "VM@SNAP NEW",
+	  .min = 2,
+	  .max = 2,
+	  OPTIONS(snapshot_clone_options),
+	  .run = cli_snapshot_clone },
 	{ .name = "snapshot list",
 	  .aliases = { "snapshot ls" },
 	  .summary = "list the snapshots of a VM, or of all",
