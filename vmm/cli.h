@@ -55,6 +55,7 @@ int cli_image_export(const struct options *o, struct fail *why);
 int cli_snapshot_clone(const struct options *o, struct fail *why);
 int cli_snapshot_restore(const struct options *o, struct fail *why);
 int cli_snapshot_create(const struct options *o, struct fail *why);
+int cli_snapshot_diff(const struct options *o, struct fail *why);
 int cli_snapshot_list(const struct options *o, struct fail *why);
 int cli_snapshot_show(const struct options *o, struct fail *why);
 int cli_snapshot_delete(const struct options *o, struct fail *why);

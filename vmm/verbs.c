@@ -368,6 +368,11 @@ static const struct option_row snapshot_list_options[] = {
 	QUIET_ROW("names only"),
 };
 
+static const struct option_row snapshot_diff_options[] = {
+	PROGRESS_ROW,
+	JSON_ROW,
+};
+
 static const struct option_row snapshot_delete_options[] = {
 	{ .name = "children",
 	  .help = "also those that were taken after it, and after them" },
@@ -535,6 +540,14 @@ static const struct verb verbs[] = {
 	  .max = 1,
 	  OPTIONS(json_options),
 	  .run = cli_snapshot_show },
+	{ .name = "snapshot diff",
+	  .aliases = { "snapshot compare" },
+	  .summary = "say in what two snapshots differ",
+	  .operands = "VM@A VM@B",
+	  .min = 2,
+	  .max = 2,
+	  OPTIONS(snapshot_diff_options),
+	  .run = cli_snapshot_diff },
 	{ .name = "snapshot delete",
 	  .aliases = { "snapshot rm", "snapshot remove" },
 	  .summary = "delete snapshots, and what nothing else needs",

@@ -335,3 +335,39 @@ other_lineage() {
 	run -0 "$TINTYPE" run --detach --from c@b --name d
 	has d 7
 }
+
+@test "diff: a snapshot does not differ from itself" {
+	disk_vm web
+	run -0 snapshot create web@a
+	run -0 snapshot diff web@a web@a
+	[ "$output" = "the same" ]
+	run -3 snapshot diff web@a web@b
+}
+
+@test "diff: registers by name, memory and disks by ranges" {
+	disk_vm web
+	fill web 7
+	run -0 snapshot create web@a
+	say web "disk 0 write 16 8 9" > /dev/null
+	say web "disk 0 flush" > /dev/null
+	run -0 snapshot create web@b
+	run -1 snapshot diff web@a web@b
+	[[ "$output" = *"state: "*"values differ"* ]]
+	[[ "$output" = *"memory: "*"pages of 4096 bytes differ"* ]]
+	[[ "$output" = *"disk root: 1 pages"* ]]
+	run -1 snapshot diff web@a web@b --json
+	[ "$(json same <<< "$output")" = False ]
+	[ "$(json disks 0 ranges 0 offset <<< "$output")" = 8192 ]
+	[ "$(json disks 0 ranges 0 bytes <<< "$output")" = 4096 ]
+	[ "$(json memory ranges_cut <<< "$output")" = False ]
+	grep -q '"field": "tsc_offset"\|"field": "clock"\|"section": "vcpu' \
+		<<< "$output"
+}
+
+@test "diff: disks alone have no memory to compare" {
+	disk_vm web
+	run -0 snapshot create web@a
+	run -0 snapshot create web@d --disk-only
+	run -1 snapshot diff web@a web@d
+	[[ "$output" = *"memory: only in a"* ]]
+}
