@@ -8,9 +8,8 @@
  * vCPUs' offsets are shifted by the same amount, so that they keep their
  * differences to the tick.
  *
- * The irqchip comes before the vCPUs: what setting it delivers once more is
- * then overwritten by the LAPICs' own state. Devices come last; their lines are
- * part of the irqchip's state, so that none of them is raised again.
+ * Devices come first, then the irqchip, then the vCPUs: what setting one of
+ * them does to the next is undone by that one's own state.
  */
 #include "machine_impl.h"
 

@@ -32,6 +32,9 @@ struct exact_case {
 	bool rng, balloon, disk, net, vsock;
 	bool reads_irr;	 /* sees that a line was raised, though it takes none */
 	bool ram_varies; /* in the end, by its peer: not compared */
+	/* A finding that is not explained yet: only tried when it is asked for
+	 * by its name. */
+	const char *finding;
 	unsigned stride; /* exits a point, 0: 1: where a restore resets
 			  * connections, they need some to be made */
 };

@@ -52,6 +52,8 @@ static void show(FILE *out)
 	fflush(stdout);
 }
 
+static bool by_name; /* programs were named */
+
 static void start(struct worker *w)
 {
 	w->out = tmpfile();
@@ -62,7 +64,9 @@ static void start(struct worker *w)
 	if (w->pid)
 		return;
 	dup2(fileno(w->out), STDOUT_FILENO);
-	if (w->c)
+	if (w->c && w->c->finding && !by_name)
+		printf("ok - %s # SKIP open: %s\n", w->c->name, w->c->finding);
+	else if (w->c)
 		exact_prove(w->c, &options);
 	else
 		exact_anchor(w->anchor, &options);
@@ -178,6 +182,7 @@ static unsigned choose(char **argv, struct worker *w)
 	bool anchors = all || !strcmp(argv[0], "anchors");
 	unsigned n = 0;
 
+	by_name = !programs && !anchors;
 	for (unsigned i = 0; programs && i < exact_ncases; i++)
 		w[n++].c = &exact_cases[i];
 	for (unsigned i = 0; anchors && i < exact_nanchors(); i++)
