@@ -310,9 +310,10 @@ static void print_state(const json_t *list)
 		if (index)
 			snprintf(at, sizeof(at), "[%d]",
 				 (int)json_integer_value(index));
-		snprintf(line, sizeof(line), "  %s %s%s: %s -> %s",
-			 text_of(o, "instance"), text_of(o, "field"), at,
-			 text_of(o, "a"), text_of(o, "b"));
+		snprintf(line, sizeof(line), "  %s %s.%s%s: %s -> %s",
+			 text_of(o, "instance"), text_of(o, "section"),
+			 text_of(o, "field"), at, text_of(o, "a"),
+			 text_of(o, "b"));
 		cli_print_line(line);
 	}
 	print_more(n);
