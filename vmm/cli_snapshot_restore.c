@@ -17,7 +17,8 @@
 #include "verbs.h"
 
 /* How long a VM may take that was told to end. */
-#define GONE_MS 10000
+#define GONE_MS	     10000
+#define SAFETY_TRIES 100
 
 struct restoring {
 	const struct options *o;
@@ -45,29 +46,43 @@ static int wait_gone(const struct restoring *r, struct fail *why)
 	return 0;
 }
 
-static int save_it(struct restoring *r, struct store **s, struct fail *why)
+/* The second one within a second has a number. */
+static int take_safety(struct restoring *r, struct store **s,
+		       struct taker_request *q, struct fail *why)
 {
+	char name[RECORD_NAME_MAX + 1];
 	struct snapshot_name n;
-	struct taker_request q = { .end = true, .created_by = "restore" };
-	struct cli_progress p;
 	struct taken t;
-	char name[RECORD_NAME_MAX + 1], reason[160];
-	int err = cli_progress_begin(&p, r->o, r->d.name, why);
+	int err = -EEXIST;
 
-	snapshot_name_make_up(&n, 1);
-	snprintf(name, sizeof(name), "before-restore-%.48s",
-		 n.name + strlen("auto-"));
-	snprintf(reason, sizeof(reason), "before restoring %s@%s", r->ref.vm,
-		 r->ref.name);
-	q.name = name;
-	q.reason = reason;
-	q.progress = cli_progress_tell;
-	q.ctx = &p;
-	if (!err)
-		err = cli_snapshot_take(s, &r->d, &q, &t, why);
-	cli_progress_end(&p);
+	q->name = name;
+	for (unsigned i = 1; i <= SAFETY_TRIES && err == -EEXIST; i++) {
+		snapshot_name_make_up(&n, i);
+		snprintf(name, sizeof(name), "before-restore-%.48s",
+			 n.name + strlen("auto-"));
+		err = cli_snapshot_take(s, &r->d, q, &t, why);
+	}
 	if (!err)
 		strcpy(r->safety, t.name);
+	return err;
+}
+
+static int save_it(struct restoring *r, struct store **s, struct fail *why)
+{
+	struct cli_progress p;
+	char reason[160];
+	struct taker_request q = { .end = true,
+				   .created_by = "restore",
+				   .reason = reason,
+				   .progress = cli_progress_tell,
+				   .ctx = &p };
+	int err = cli_progress_begin(&p, r->o, r->d.name, why);
+
+	snprintf(reason, sizeof(reason), "before restoring %s@%s", r->ref.vm,
+		 r->ref.name);
+	if (!err)
+		err = take_safety(r, s, &q, why);
+	cli_progress_end(&p);
 	return err;
 }
 

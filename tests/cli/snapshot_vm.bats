@@ -281,6 +281,18 @@ other_lineage() {
 		json images 0 layer)
 }
 
+@test "restore: again and again, each is saved before" {
+	disk_vm web
+	fill web 7
+	run -0 snapshot create web@a
+	for i in 1 2 3 4; do
+		run -0 snapshot restore web@a
+	done
+	has web 7
+	[ "$(snapshot list -q web | grep -c before-restore)" = 4 ]
+	[ "$(heads web)" = 1 ]
+}
+
 @test "restore: what is not whole is refused before the VM is touched" {
 	other_lineage
 	pid=$(pid_of)
@@ -370,4 +382,68 @@ other_lineage() {
 	run -0 snapshot create web@d --disk-only
 	run -1 snapshot diff web@a web@d
 	[[ "$output" = *"memory: only in a"* ]]
+}
+
+# ---- who a guest is ----
+
+identity() {
+	"$TINTYPE" inspect "$1" --json | grep -o 'id=[0-9a-f]\{32\}'
+}
+
+@test "identity: a copy has a new one, unless it is to keep it" {
+	disk_vm web
+	old=$(identity web)
+	[ -n "$old" ]
+	run -0 snapshot create web@a
+	[ "$(identity web)" = "$old" ]
+	run -0 snapshot clone web@a c --count 2
+	[ "$(identity c-1)" != "$old" ]
+	[ "$(identity c-1)" != "$(identity c-2)" ]
+	run -0 snapshot clone web@a k --keep-identity
+	[ "$(identity k)" = "$old" ]
+	run -0 "$TINTYPE" run --detach --from web@a --name w2
+	[ "$(identity w2)" != "$old" ]
+	run -0 snapshot restore web@a
+	[ "$(identity web)" != "$old" ]
+	run -0 snapshot restore web@a --keep-identity
+	[ "$(identity web)" = "$old" ]
+}
+
+@test "identity: stopped and resumed is the same machine, once" {
+	disk_vm web
+	old=$(identity web)
+	run -0 snapshot create web@n --stop
+	run -0 snapshot restore web@n
+	[ "$(identity web)" = "$old" ]
+	run -0 snapshot restore web@n
+	[ "$(identity web)" != "$old" ]
+	run -0 snapshot create web@m --stop
+	run -0 snapshot restore web@m --new-identity
+	[ "$(identity web)" != "$old" ]
+}
+
+@test "create: Ctrl-C leaves nothing, and the VM runs on" {
+	disk_vm web
+	fill web 7
+	for t in 0.01 0.02 0.03 0.05; do
+		timeout -s INT $t "$TINTYPE" snapshot create "web@t$t" \
+			> /dev/null 2>&1 || true
+	done
+	run -0 snapshot create web@b
+	[ "$(heads web)" = 1 ]
+	has web 7
+}
+
+@test "clone: a card on a tap must be given another network" {
+	make_store() {
+		"$MKSNAPSHOT" "$TINTYPE_HOME" web@a 3 - disks "CONFIG=$1" > /dev/null
+	}
+	mkdir -m 700 "$TINTYPE_HOME"
+	truncate -s 1M "$BATS_TEST_TMPDIR/main"
+	make_store "{\"disk\":[\"$BATS_TEST_TMPDIR/main,id=main\"],
+		\"memory\":\"32M\",\"net\":[\"tap=nosuch0\"]}"
+	run -2 snapshot clone web@a c
+	[[ "$output" = *"card net0: is on tap=nosuch0"*"--net tap=IF"* ]]
+	run -2 snapshot clone web@a c --net passt,id=other
+	[[ "$output" = *"no such card"* ]]
 }
