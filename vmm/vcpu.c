@@ -75,8 +75,8 @@ static void host_brand(uint32_t brand[CPUID_BRAND_WORDS])
 }
 
 /* What a guest can write and KVM keeps, but does not list (it lists what its
- * own users asked for): the MTRRs, machine check banks, and on some hosts OSVW
- * and TSC_AUX. SDM volume 4. */
+ * own users asked for): the MTRRs, machine check banks, VM_CR, and on some
+ * hosts OSVW and TSC_AUX. SDM volume 4, APM volume 2. */
 static const struct {
 	uint32_t first, count;
 } unlisted_msrs[] = {
@@ -86,6 +86,7 @@ static const struct {
 	{ 0x268, 8 },	   /* IA32_MTRR_FIX4K_C0000 .. F8000 */
 	{ 0x2ff, 1 },	   /* IA32_MTRR_DEF_TYPE */
 	{ 0x400, 128 },	   /* IA32_MC0_CTL .. MC31_MISC */
+	{ 0xc0010114, 1 }, /* VM_CR, of AMD */
 	{ 0xc0010140, 2 }, /* OSVW_ID_LENGTH, OSVW_STATUS */
 	{ 0xc0000103, 1 }, /* IA32_TSC_AUX */
 };
