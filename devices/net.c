@@ -300,7 +300,8 @@ static void net_destroy(struct device *d)
 		loop_timer_fini(n->loop, &n->way[i].timer);
 	}
 	loop_timer_fini(n->loop, &n->tx.rest);
-	n->port->ops->destroy(n->port);
+	if (n->port)
+		n->port->ops->destroy(n->port);
 	device_fini(d);
 	free(n);
 }
@@ -345,22 +346,28 @@ struct net *net_create(const struct net_config *c)
 	struct net *n = calloc(1, sizeof(*n));
 
 	if (!n) {
-		c->port->ops->destroy(c->port);
+		if (c->port)
+			c->port->ops->destroy(c->port);
 		return NULL;
 	}
 	n->loop = c->loop;
 	n->port = c->port;
+	n->gone = !c->port;
 	n->mtu = c->mtu;
 	n->rx.wanted = 1;
 	memcpy(n->mac, c->mac, NET_MAC_BYTES);
 	virtio_init(&n->virtio, &net_ops, &net_class, &n->st, &c->virtio);
-	n->virtio.features |= c->port->features | (c->mtu ? NET_F_MTU : 0);
-	n->source =
-	    (struct loop_source){ .fd = c->port->fd, .ready = on_ready };
+	/* Without a port it takes any guest, whatever that was on before. */
+	n->virtio.features |=
+	    (c->port ? c->port->features
+		     : NET_PLAIN_OFFLOADS | NET_USO_OFFLOADS) |
+	    (c->mtu ? NET_F_MTU : 0);
+	n->source = (struct loop_source){ .fd = c->port ? c->port->fd : -1,
+					  .ready = on_ready };
 	init_way(n, NET_RX, c);
 	init_way(n, NET_TX, c);
 	loop_timer_init(n->loop, &n->tx.rest, on_rest);
-	if (loop_add(n->loop, &n->source) < 0) {
+	if (c->port && loop_add(n->loop, &n->source) < 0) {
 		net_destroy(&n->virtio.dev);
 		return NULL;
 	}

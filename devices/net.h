@@ -80,7 +80,8 @@ struct net_state {
 struct net_config {
 	struct virtio_config virtio;
 	struct loop *loop;
-	struct net_port *port; /* taken over, also when it fails */
+	struct net_port *port; /* taken over, also when it fails; NULL: the
+				* card is unplugged */
 	uint8_t mac[NET_MAC_BYTES];
 	uint16_t mtu;	    /* 0: the driver is told none */
 	uint64_t bytes_max; /* a second, each way; 0: no limit */

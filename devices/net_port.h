@@ -27,6 +27,13 @@ struct net_header {
 #define NET_FRAME_MAX (65536 + 14 + 8)
 #define NET_FRAME_MIN 14
 
+/* Features that a tap makes possible; the second, on Linux 6.2. */
+#define NET_PLAIN_OFFLOADS                                                     \
+	(NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | \
+	 NET_F_GUEST_ECN | NET_F_GUEST_UFO | NET_F_HOST_TSO4 |                 \
+	 NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_HOST_UFO)
+#define NET_USO_OFFLOADS (NET_F_GUEST_USO4 | NET_F_GUEST_USO6 | NET_F_HOST_USO)
+
 struct net_port;
 
 struct net_port_ops {

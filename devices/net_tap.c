@@ -24,12 +24,6 @@
 
 static_assert(sizeof(struct net_header) == 12, "as on the wire");
 
-#define PLAIN_FEATURES                                                         \
-	(NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | \
-	 NET_F_GUEST_ECN | NET_F_GUEST_UFO | NET_F_HOST_TSO4 |                 \
-	 NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_HOST_UFO)
-#define USO_FEATURES (NET_F_GUEST_USO4 | NET_F_GUEST_USO6 | NET_F_HOST_USO)
-
 /* Errors that say what the whole device is, not this frame. */
 static int judge(int err)
 {
@@ -127,7 +121,7 @@ struct net_port *net_tap_create(int fd)
 	}
 	*p = (struct net_port){ .ops = &tap_ops,
 				.fd = fd,
-				.features =
-				    PLAIN_FEATURES | (uso ? USO_FEATURES : 0) };
+				.features = NET_PLAIN_OFFLOADS |
+					    (uso ? NET_USO_OFFLOADS : 0) };
 	return p;
 }

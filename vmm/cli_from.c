@@ -190,13 +190,14 @@ static int check_net(const struct vm_net *n, bool own, struct fail *why)
 {
 	char object[64], hint[160];
 
-	if (n->kind == VM_NET_PASST && (own || !n->where))
+	if (n->kind == VM_NET_UNPLUGGED ||
+	    (n->kind == VM_NET_PASST && (own || !n->where)))
 		return 0;
 	if (n->kind == VM_NET_TAP && own)
 		return 0;
 	snprintf(object, sizeof(object), "card %s", n->id);
 	snprintf(hint, sizeof(hint),
-		 "give it another: --net tap=IF%s%s, or passt",
+		 "give it another: --net tap=IF%s%s, or passt, or --net none",
 		 strncmp(n->id, "net-", 4) ? "" : ",id=",
 		 strncmp(n->id, "net-", 4) ? "" : n->id + 4);
 	return fail_set(why, EXIT_USAGE, -EINVAL, object, hint,
@@ -204,17 +205,54 @@ static int check_net(const struct vm_net *n, bool own, struct fail *why)
 			n->text);
 }
 
-static int rebind_nets(const struct run_args *a, struct vm_config *c,
-		       struct vm_config *given, struct fail *why)
+/* The guest keeps its card: the machine cannot be another. */
+static int unplug(struct vm_net *n, unsigned nth, struct fail *why)
+{
+	const uint8_t *m = n->mac;
+	char text[128];
+	size_t at = (size_t)snprintf(text, sizeof(text), "unplugged");
+	struct vm_net bare;
+	int err;
+
+	if (!strncmp(n->id, "net-", 4))
+		at += (size_t)snprintf(text + at, sizeof(text) - at, ",id=%s",
+				       n->id + 4);
+	if (n->has_mac)
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+				       ",mac=%02x:%02x:%02x:%02x:%02x:%02x",
+				       m[0], m[1], m[2], m[3], m[4], m[5]);
+	if (n->mtu)
+		snprintf(text + at, sizeof(text) - at, ",mtu=%u", n->mtu);
+	err = vm_net_parse(&bare, text, nth, why);
+	vm_net_free(err ? &bare : n);
+	if (!err)
+		*n = bare;
+	return err;
+}
+
+static bool says_none(const struct options *o)
+{
+	for (unsigned i = 0; i < o->nuses; i++)
+		if (!strcmp(o->use[i].row->name, "net") &&
+		    !strcmp(o->use[i].value, "none"))
+			return true;
+	return false;
+}
+
+static int rebind_nets(const struct run_args *a, const struct options *o,
+		       struct vm_config *c, struct vm_config *given,
+		       struct fail *why)
 {
 	bool bound[CONFIG_MAX_NETS] = { false };
+	bool none = says_none(o);
 	int err = 0;
 
 	for (unsigned i = 0; i < given->nnets && !err; i++)
 		err = rebind_net(c, &given->net[i], bound, why);
 	for (unsigned i = 0; i < c->nnets && !err; i++)
 		if (!bound[i])
-			err = check_net(&c->net[i], a->from.own, why);
+			err = none ? unplug(&c->net[i], i, why)
+				   : check_net(&c->net[i], a->from.own, why);
 	return err;
 }
 
@@ -231,7 +269,7 @@ static int merge(struct run_args *a, const struct options *o,
 	for (unsigned i = 0; i < given->config.ndisks && !err; i++)
 		err = rebind_disk(c, &given->config.disk[i], why);
 	if (!err)
-		err = rebind_nets(a, c, &given->config, why);
+		err = rebind_nets(a, o, c, &given->config, why);
 	if (err)
 		return err;
 	if (!a->from.own) {

@@ -250,6 +250,8 @@ static int open_nets(const struct vm_config *c, struct vm_files *f,
 		     struct fail *why)
 {
 	for (unsigned i = 0; i < c->nnets; i++) {
+		if (c->net[i].kind == VM_NET_UNPLUGGED)
+			continue;
 		f->net[i] = netfd_open(&c->net[i], why);
 		if (f->net[i] < 0)
 			return f->net[i];

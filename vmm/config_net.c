@@ -12,7 +12,7 @@
 #include "config.h"
 #include "util.h"
 
-#define USE_KINDS "use tap=IF, fd=N, passt, passt=SOCKET or none"
+#define USE_KINDS "use tap=IF, fd=N, passt, passt=SOCKET, unplugged or none"
 
 static int bad(struct fail *why, const char *hint, const char *message)
 {
@@ -65,6 +65,15 @@ static int set_passt(struct vm_net *n, const char *value, struct fail *why)
 		return bad(why, "give passt's socket, at most 107 bytes",
 			   "not a socket's path");
 	return set_where(n, value, why);
+}
+
+/* A card whose link is down. */
+static int set_unplugged(struct vm_net *n, const char *value, struct fail *why)
+{
+	n->kind = VM_NET_UNPLUGGED;
+	return value ? bad(why, "leave out what follows 'unplugged'",
+			   "it is connected to nothing")
+		     : 0;
 }
 
 /* ---- what it is like ---- */
@@ -141,6 +150,7 @@ static const struct part kinds[] = {
 	{ "tap", set_tap },
 	{ "fd", set_fd },
 	{ "passt", set_passt },
+	{ "unplugged", set_unplugged },
 };
 
 static const struct part details[] = {

@@ -2,7 +2,8 @@
 /*
  * One network card of a VM, as --net and the key `net` say it:
  *
- *   tap=IF | fd=N | passt[=SOCKET] [,id=ID][,mac=M][,mtu=N][,bps=SIZE][,pps=N]
+ *   tap=IF | fd=N | passt[=SOCKET] | unplugged
+ * [,id=ID][,mac=M][,mtu=N][,bps=SIZE][,pps=N]
  *
  * Plain data; vmm/netfd.h opens what it names.
  */
@@ -21,7 +22,7 @@
 #define CONFIG_NET_MTU_MIN 68
 #define CONFIG_NET_MTU_MAX 65535
 
-enum vm_net_kind { VM_NET_TAP, VM_NET_FD, VM_NET_PASST };
+enum vm_net_kind { VM_NET_TAP, VM_NET_FD, VM_NET_PASST, VM_NET_UNPLUGGED };
 
 struct vm_net {
 	char *text; /* as it was written */

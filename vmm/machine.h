@@ -58,7 +58,7 @@ struct machine_disk {
 /* A network card. */
 struct machine_net {
 	const char *name; /* outlives the machine */
-	int fd;		  /* taken over; does not block */
+	int fd;		  /* taken over; does not block; -1: unplugged */
 	bool stream;	  /* a stream socket (passt), not a tap */
 	uint8_t mac[6];
 	uint16_t mtu;			/* 0: the guest is told none */

@@ -110,10 +110,12 @@ static int add_net(struct machine *m, struct machine_net *n)
 	if (r < 0)
 		return r;
 	memcpy(c.mac, n->mac, sizeof(c.mac));
-	c.port = n->stream ? net_stream_create(steal_fd(&n->fd))
-			   : net_tap_create(steal_fd(&n->fd));
-	if (!c.port)
-		return -ENOMEM;
+	if (n->fd >= 0) {
+		c.port = n->stream ? net_stream_create(steal_fd(&n->fd))
+				   : net_tap_create(steal_fd(&n->fd));
+		if (!c.port)
+			return -ENOMEM;
+	}
 	net = net_create(&c);
 	return net ? plug(m, net_virtio(net)) : -ENOMEM;
 }

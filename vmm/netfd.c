@@ -226,6 +226,8 @@ int netfd_open(const struct vm_net *n, struct fail *why)
 	case VM_NET_PASST:
 		return n->where ? connect_passt(n->where, why)
 				: start_passt(why);
+	case VM_NET_UNPLUGGED:
+		break;
 	}
 	return -EINVAL;
 }

@@ -12,7 +12,7 @@
 
 #include "config_net.h"
 
-/* An fd that does not block, or -errno with `why`. */
+/* An fd that does not block, or -errno with `why`. Not of an unplugged card. */
 int netfd_open(const struct vm_net *n, struct fail *why);
 
 #endif

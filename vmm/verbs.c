@@ -91,7 +91,7 @@ static int add_disk(void *args, const char *value, struct fail *why)
 	    { .name = "net",                                                   \
 	      .argument = "WHERE",                                             \
 	      .repeatable = true,                                              \
-	      .values = "tap= fd= passt none",                                 \
+	      .values = "tap= fd= passt unplugged none",                                 \
 	      .set = set_net,                                                  \
 	      .help =                                                          \
 		  "a network card on tap=IF, fd=N, passt or passt=SOCKET" },   \

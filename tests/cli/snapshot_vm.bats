@@ -446,4 +446,17 @@ identity() {
 	[[ "$output" = *"card net0: is on tap=nosuch0"*"--net tap=IF"* ]]
 	run -2 snapshot clone web@a c --net passt,id=other
 	[[ "$output" = *"no such card"* ]]
+	run -0 snapshot clone web@a c --net none
+	run -0 "$TINTYPE" inspect c
+	[[ "$output" = *"unplugged"* ]]
+}
+
+@test "clone: an unplugged card is there, and its link is down" {
+	shell_vm web --net unplugged,id=lan,mtu=1400
+	until_true log_has web 'tintype> '
+	before=$(say web "net show" | grep '^net: ')
+	[[ "$before" = *"link down, MTU 1400"* ]]
+	run -0 snapshot create web@a
+	run -0 snapshot clone web@a c
+	[ "$(say c "net show" | grep '^net: ')" = "$before" ]
 }

@@ -50,6 +50,7 @@ Test(config_net, kinds_are_told_apart)
 	take("fd=7");
 	take("passt");
 	take("passt=/tmp/a,,b");
+	take("unplugged,mtu=1400");
 	cr_assert_eq(c.net[0].kind, VM_NET_FD);
 	cr_assert_eq(c.net[0].fd, 7);
 	cr_assert_str_eq(c.net[0].id, "net0");
@@ -57,6 +58,8 @@ Test(config_net, kinds_are_told_apart)
 	cr_assert_null(c.net[1].where);
 	cr_assert_str_eq(c.net[2].where, "/tmp/a,b");
 	cr_assert_str_eq(c.net[2].id, "net2");
+	cr_assert_eq(c.net[3].kind, VM_NET_UNPLUGGED);
+	cr_assert_eq(c.net[3].mtu, 1400);
 }
 
 Test(config_net, none_takes_away_what_was_named_before)
@@ -74,6 +77,7 @@ Test(config_net, wrong_words_are_refused)
 	static const char *const bad[] = {
 		"",
 		"tap",
+		"unplugged=x",
 		"tap=",
 		"tap=a/b",
 		"tap=a b",

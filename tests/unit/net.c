@@ -615,3 +615,18 @@ Test(net, link_that_goes_down_while_paused_is_told_after_the_resume)
 	virtio_resume(&vdev->dev);
 	expect_link_down();
 }
+
+/* ---- unplugged ---- */
+
+Test(net, unplugged_card_has_no_link_and_drops_what_is_sent)
+{
+	make_net(NULL, 0, 0);
+	start_driver(OFFLOADS);
+	cr_assert_eq(net->st.status, 0);
+	fill_frame(64, 1);
+	send_frame(64);
+	cr_assert_eq(used_count(NET_TX), 1);
+	cr_assert_eq(net->way[NET_TX].frames, 0);
+	cr_assert_eq(net->way[NET_TX].dropped, 1);
+	cr_assert_not(broken());
+}
