@@ -26,6 +26,7 @@ struct restoring {
 	struct ref ref; /* what is restored */
 	struct vm_dir d;
 	bool discard;
+	bool kept; /* of a VM that has ended: nothing would be lost */
 	char safety[RECORD_NAME_MAX + 1]; /* its snapshot's name; "": none */
 };
 
@@ -99,18 +100,41 @@ static int end_it(struct restoring *r, struct store **s, struct fail *why)
 	return err ? err : wait_gone(r, why);
 }
 
-/* Saved by the snapshot that ended the VM, which has not run since: the guest
- * goes on as the same machine, for this once. */
-static bool was_saved(const struct restoring *r)
+/* The snapshot that ended the VM, which has not run since. */
+static bool read_saved(const struct restoring *r, struct object_id *id)
 {
-	json_t *doc = vm_dir_read_json(&r->d, "saved.json");
+	json_t *doc =
+	    r->d.fd < 0 ? NULL : vm_dir_read_json(&r->d, "saved.json");
 	const char *text = json_string_value(json_object_get(doc, "manifest"));
-	struct object_id id;
-	bool same = text && object_id_parse(&id, text) &&
-		    object_id_equal(&id, &r->ref.manifest);
+	bool good = text && object_id_parse(id, text);
 
 	json_decref(doc);
-	return same;
+	return good;
+}
+
+/* Then the guest goes on as the same machine, for this once. */
+static bool was_saved(const struct restoring *r)
+{
+	struct object_id id;
+
+	return read_saved(r, &id) && object_id_equal(&id, &r->ref.manifest);
+}
+
+/* All that the VM's disks have is in a snapshot that is still there. */
+static bool is_kept(const struct restoring *r, struct store *s)
+{
+	struct object_id id;
+	struct ref ref;
+	char text[ID_TEXT];
+	int err;
+
+	if (!read_saved(r, &id))
+		return false;
+	object_id_text(text, &id);
+	err = snapshot_find(s, text, &ref, NULL);
+	if (!err)
+		ref_free(&ref);
+	return !err;
 }
 
 /* ---- a new process ---- */
@@ -122,7 +146,7 @@ static int resolve(struct restoring *r, struct run_args *a, struct fail *why)
 
 	run_args_init(a);
 	a->detach = a->from.own = true;
-	a->from.discard = r->discard;
+	a->from.discard = r->discard || r->kept;
 	a->from.keep_identity = was_saved(r) && !options_has(o, "new-identity");
 	err = from_resolve(a, o, &r->rows, o->operand[0], why);
 	a->json = options_has(o, "json");
@@ -208,15 +232,15 @@ static int find(struct restoring *r, struct fail *why)
 		err = snapshot_find(s, text, &r->ref, why);
 	if (!err)
 		err = check_layers(r, s, why);
-	store_close(s);
-	if (err)
-		return err;
-	vms = home_open(true, why);
-	if (vms < 0)
-		return vms;
+	if (!err) {
+		vms = home_open(true, why);
+		err = MIN(vms, 0);
+	}
 	/* One that was removed comes back. */
-	(void)home_find(vms, r->ref.vm, &r->d, NULL);
-	return 0;
+	if (!err && !home_find(vms, r->ref.vm, &r->d, NULL))
+		r->kept = is_kept(r, s);
+	store_close(s);
+	return err;
 }
 
 int cli_snapshot_restore(const struct options *o, struct fail *why)

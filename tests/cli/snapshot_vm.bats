@@ -281,6 +281,33 @@ other_lineage() {
 		json images 0 layer)
 }
 
+@test "restore: what a stopped VM has is not lost when it is in a snapshot" {
+	disk_vm web
+	fill web 7
+	run -0 snapshot create web@a
+	fill web 8
+	run -0 snapshot create web@n --stop
+	run -0 snapshot restore web@a
+	has web 7
+	run -0 snapshot restore web@n
+	has web 8
+	run -0 snapshot create web@m --stop
+	run -0 snapshot delete web@m
+	run -4 snapshot restore web@a
+	run -0 snapshot restore web@a --discard
+}
+
+@test "restore: a VM that was removed comes back" {
+	disk_vm web
+	fill web 7
+	run -0 snapshot create web@a
+	"$TINTYPE" stop --kill web > /dev/null
+	"$TINTYPE" rm web > /dev/null
+	run -0 snapshot restore web@a
+	[ "$output" = web ]
+	has web 7
+}
+
 @test "restore: again and again, each is saved before" {
 	disk_vm web
 	fill web 7
