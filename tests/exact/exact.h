@@ -35,6 +35,7 @@ struct exact_case {
 	/* A finding that is not explained yet: only tried when it is asked for
 	 * by its name. */
 	const char *finding;
+	const char *moment_finding; /* the same, of random moments alone */
 	unsigned stride; /* exits a point, 0: 1: where a restore resets
 			  * connections, they need some to be made */
 };

@@ -52,8 +52,6 @@ static void show(FILE *out)
 	fflush(stdout);
 }
 
-static bool by_name; /* programs were named */
-
 static void start(struct worker *w)
 {
 	w->out = tmpfile();
@@ -64,7 +62,7 @@ static void start(struct worker *w)
 	if (w->pid)
 		return;
 	dup2(fileno(w->out), STDOUT_FILENO);
-	if (w->c && w->c->finding && !by_name)
+	if (w->c && w->c->finding && !options.findings)
 		printf("ok - %s # SKIP open: %s\n", w->c->name, w->c->finding);
 	else if (w->c)
 		exact_prove(w->c, &options);
@@ -182,7 +180,7 @@ static unsigned choose(char **argv, struct worker *w)
 	bool anchors = all || !strcmp(argv[0], "anchors");
 	unsigned n = 0;
 
-	by_name = !programs && !anchors;
+	options.findings = !programs && !anchors;
 	for (unsigned i = 0; programs && i < exact_ncases; i++)
 		w[n++].c = &exact_cases[i];
 	for (unsigned i = 0; anchors && i < exact_nanchors(); i++)

@@ -11,6 +11,7 @@ struct exact_options {
 	uint64_t twins;	 /* a pair at every n-th point; 0: none */
 	uint64_t seed;	 /* of random moments */
 	bool poison;	 /* the destinations */
+	bool findings;	 /* also what is known to fail now and then */
 };
 
 void exact_prepare(void);
