@@ -97,6 +97,9 @@ static void end_vm(struct vm *vm, int code, const char *reason)
 		return;
 	if (machine_state(vm->machine) == MACHINE_RUNNING)
 		machine_pause(vm->machine);
+	/* A capture that is given up now does not let it run again. */
+	if (capture_holds(vm->capture))
+		capture_run_after(vm->capture, false);
 	vm->ended = true;
 	vm->code = code;
 	vm->reason = reason;
