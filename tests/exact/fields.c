@@ -238,19 +238,17 @@ unsigned fields_list(struct machine *m, struct field out[FIELDS_MAX])
 
 static int msr(int vcpu, uint32_t i, uint8_t *item, bool set)
 {
-	struct {
-		struct kvm_msrs h;
-		struct kvm_msr_entry e;
-	} m = { .h.nmsrs = 1, .e.index = exact_msrs->msr[i].index };
+	uint32_t index = exact_msrs->msr[i].index;
+	uint64_t value;
+	int r;
 
-	if (!set) {
-		if (kvm_get_msrs(vcpu, &m.h) != 1)
-			return -EIO;
-		memcpy(item, &m.e.data, 8);
-		return 0;
+	if (set) {
+		memcpy(&value, item, sizeof(value));
+		return kvm_set_msr(vcpu, index, value);
 	}
-	memcpy(&m.e.data, item, 8);
-	return kvm_set_msrs(vcpu, &m.h) == 1 ? 0 : -EINVAL;
+	r = kvm_get_msr(vcpu, index, &value);
+	memcpy(item, &value, sizeof(value));
+	return r;
 }
 
 static int chip(struct machine *m, uint32_t id, uint8_t *item, bool set)

@@ -48,25 +48,12 @@ static bool is_in(uint32_t msr, const uint32_t *list, size_t n)
 
 static bool get(int vcpu, uint32_t index, uint64_t *v)
 {
-	struct {
-		struct kvm_msrs h;
-		struct kvm_msr_entry e;
-	} m = { .h.nmsrs = 1, .e.index = index };
-
-	if (kvm_get_msrs(vcpu, &m.h) != 1)
-		return false;
-	*v = m.e.data;
-	return true;
+	return kvm_get_msr(vcpu, index, v) == 0;
 }
 
 static bool set(int vcpu, uint32_t index, uint64_t v)
 {
-	struct {
-		struct kvm_msrs h;
-		struct kvm_msr_entry e;
-	} m = { .h.nmsrs = 1, .e = { .index = index, .data = v } };
-
-	return kvm_set_msrs(vcpu, &m.h) == 1;
+	return kvm_set_msr(vcpu, index, v) == 0;
 }
 
 /* Another value than its own that it takes and gives back. */

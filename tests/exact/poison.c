@@ -98,19 +98,11 @@ static void poison_lapic(int vcpu)
 
 static void poison_msrs(int vcpu)
 {
-	struct {
-		struct kvm_msrs h;
-		struct kvm_msr_entry e;
-	} m = { .h.nmsrs = 1 };
-
-	for (uint32_t i = 0; i < exact_msrs->n; i++) {
-		if (!exact_msrs->msr[i].writable)
-			continue;
-		m.e.index = exact_msrs->msr[i].index;
-		m.e.data = exact_msrs->msr[i].other;
-		/* Some depend on others' values: not all can be had at once. */
-		kvm_set_msrs(vcpu, &m.h);
-	}
+	/* Some depend on others' values: not all can be had at once. */
+	for (uint32_t i = 0; i < exact_msrs->n; i++)
+		if (exact_msrs->msr[i].writable)
+			(void)kvm_set_msr(vcpu, exact_msrs->msr[i].index,
+					  exact_msrs->msr[i].other);
 }
 
 static void poison_events(int vcpu)
