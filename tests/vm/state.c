@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A machine saved, and set in another one, which then goes on for it. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,33 @@ static void snap_free(struct snap *s)
 	free(s->ram);
 }
 
+/* Has it ended while it was being stopped? */
+static bool has_ended(struct vmtest *t)
+{
+	struct machine_saved *m;
+	int r;
+
+	cr_assert_eq(machine_saved_create(&m, t->machine, &t->why), 0);
+	r = machine_save(t->machine, m, &t->why);
+	machine_saved_destroy(m);
+	return t->told || r == -EBUSY;
+}
+
+/* Runs it a little, and stops it before it ends. */
+static void stop_early(struct vmtest *t, const struct vmtest_config *c)
+{
+	for (;;) {
+		vmtest_init(t, c);
+		machine_run(t->machine);
+		vmtest_let_run(t, 2);
+		if (machine_state(t->machine) == MACHINE_RUNNING)
+			machine_pause(t->machine);
+		if (!has_ended(t))
+			return;
+		vmtest_fini(t);
+	}
+}
+
 /* Runs `guest` until it has printed `text` (NULL: a little), saves, and runs on
  * elsewhere. */
 static int goes_on(const char *guest, const char *text, unsigned cpus)
@@ -63,13 +91,14 @@ static int goes_on(const char *guest, const char *text, unsigned cpus)
 	struct snap s;
 	int code;
 
-	vmtest_init(&a, &c);
-	machine_run(a.machine);
-	if (text)
+	if (text) {
+		vmtest_init(&a, &c);
+		machine_run(a.machine);
 		cr_assert(vmtest_wait_output(&a, text));
-	else
-		vmtest_let_run(&a, 2);
-	machine_pause(a.machine);
+		machine_pause(a.machine);
+	} else {
+		stop_early(&a, &c);
+	}
 	save(&a, &s);
 	vmtest_fini(&a);
 	vmtest_init(&b, &c);
