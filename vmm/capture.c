@@ -183,9 +183,17 @@ static void be_idle(struct capture *c)
 static void give_up(struct capture *c)
 {
 	disk_set_abandon(c->cfg.disks);
-	if (c->fail.code != EXIT_CANCELLED)
+	if (c->fail.code != EXIT_CANCELLED && c->fail.code != EXIT_OK)
 		log_warn(c->cfg.name, "capture: %s", c->fail.message);
 	be_idle(c);
+}
+
+/* Of one that was given up meanwhile, why is known. */
+static void job_failed(struct capture *c)
+{
+	if (c->state != CAPTURE_ABORTING)
+		c->fail = c->job_fail;
+	give_up(c);
 }
 
 /* Somebody wants no more of it. */
@@ -219,7 +227,7 @@ static void sealed(struct writer_job *j)
 
 	disk_set_adopt(c->cfg.disks);
 	if (c->err || c->state == CAPTURE_ABORTING) {
-		give_up(c);
+		job_failed(c);
 		return;
 	}
 	if (c->stopped)
@@ -252,7 +260,7 @@ static void prepared(struct writer_job *j)
 	struct capture *c = container_of(j, struct capture, job);
 
 	if (c->err || c->state == CAPTURE_ABORTING) {
-		give_up(c);
+		job_failed(c);
 		return;
 	}
 	stop_machine(c);

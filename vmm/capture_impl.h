@@ -3,8 +3,8 @@
  * What capture.c (the edges) and capture_job.c (the writer's jobs) share.
  *
  * While a job runs, what it works on is the writer's: files, draft, dirty, the
- * saved state, `sealed` and `fail`. The machine stands still meanwhile, but for
- * mode "disks".
+ * saved state, `sealed`, `err` and `job_fail`. The machine stands still
+ * meanwhile, but for mode "disks".
  */
 #ifndef TINTYPE_CAPTURE_IMPL_H
 #define TINTYPE_CAPTURE_IMPL_H
@@ -45,8 +45,9 @@ struct capture {
 	bool memory_too;
 	bool stopped, run_after; /* the machine stands still for us */
 	uint64_t stopped_ns, pause_ns, held_ns;
-	struct fail fail;
-	int err; /* of the job; 0 or -errno with `fail` */
+	struct fail fail;     /* why it is given up: the I/O thread's */
+	struct fail job_fail; /* the job's, with */
+	int err;	      /* 0 or -errno */
 	struct machine_saved *saved;
 
 	struct writer_job job;

@@ -21,8 +21,8 @@ static struct capture *capture_of(struct writer_job *j)
 
 static int cancelled(struct capture *c)
 {
-	return fail_set(&c->fail, EXIT_CANCELLED, -ECANCELED, c->cfg.name, NULL,
-			"the capture was given up");
+	return fail_set(&c->job_fail, EXIT_CANCELLED, -ECANCELED, c->cfg.name,
+			NULL, "the capture was given up");
 }
 
 /* ---- files ---- */
@@ -33,7 +33,7 @@ static int prepare(struct capture *c)
 	int r = fd_receive(c->conn, c->fds, c->nfds, &c->job.cancel);
 
 	if (r < 0)
-		return fail_set(&c->fail, EXIT_FAILED, r, c->cfg.name, NULL,
+		return fail_set(&c->job_fail, EXIT_FAILED, r, c->cfg.name, NULL,
 				"the capture's files did not come: %s",
 				strerror(-r));
 	if (own) {
@@ -41,13 +41,13 @@ static int prepare(struct capture *c)
 		c->layer_ro = c->fds[1];
 	}
 	r = disk_set_prepare(c->cfg.disks, c->fds + own, c->nfds - own, c->uids,
-			     &c->job.cancel, &c->fail);
+			     &c->job.cancel, &c->job_fail);
 	if (r < 0 || !own)
 		return r;
 	r = dirty_start(&c->dirty);
 	return r < 0
-		   ? fail_set(&c->fail, EXIT_OWN_FAILURE, r, c->cfg.name, NULL,
-			      "switch the dirty log on: %s", strerror(-r))
+		   ? fail_set(&c->job_fail, EXIT_OWN_FAILURE, r, c->cfg.name,
+			      NULL, "switch the dirty log on: %s", strerror(-r))
 		   : 0;
 }
 
@@ -88,9 +88,9 @@ static int put_page(struct capture *c, struct draft *d, const uint8_t *ram,
 
 	atomic_fetch_add(&c->copied_pages, 1);
 	if (!there)
-		return draft_put_zero(d, page, 1, &c->fail);
+		return draft_put_zero(d, page, 1, &c->job_fail);
 	memcpy(copy, ram + (page << PAGE_SHIFT), sizeof(copy));
-	return draft_put(d, page, copy, &c->fail);
+	return draft_put(d, page, copy, &c->job_fail);
 }
 
 static int put_batch(struct capture *c, struct draft *d, uint64_t page,
@@ -145,9 +145,9 @@ static int put_state(struct capture *c, struct draft *d)
 {
 	_cleanup_free_ uint8_t *data = NULL;
 	size_t len;
-	int r = machine_saved_encode(c->saved, &data, &len, &c->fail);
+	int r = machine_saved_encode(c->saved, &data, &len, &c->job_fail);
 
-	return r < 0 ? r : draft_put_second(d, data, len, &c->fail);
+	return r < 0 ? r : draft_put_second(d, data, len, &c->job_fail);
 }
 
 /* All that it imports is in the set: the base's layers. */
@@ -161,11 +161,12 @@ static int open_memory(struct capture *c)
 {
 	struct layer *l;
 	int r = layer_open(c->cfg.layers, steal_fd(&c->layer_ro), "memory",
-			   &c->layer, &l, &c->fail);
+			   &c->layer, &l, &c->job_fail);
 
 	if (r == 0)
-		r = layer_link(c->cfg.layers, no_other_layer, NULL, &c->fail);
-	return r ? r : image_open(&c->next, l, 0, &c->fail);
+		r = layer_link(c->cfg.layers, no_other_layer, NULL,
+			       &c->job_fail);
+	return r ? r : image_open(&c->next, l, 0, &c->job_fail);
 }
 
 static int seal_memory(struct capture *c)
@@ -177,7 +178,7 @@ static int seal_memory(struct capture *c)
 		.base = c->memory.layer ? &c->memory : NULL,
 	};
 	struct draft *d;
-	int r = draft_create(&d, &o, &c->fail);
+	int r = draft_create(&d, &o, &c->job_fail);
 
 	if (r < 0)
 		return r;
@@ -186,7 +187,7 @@ static int seal_memory(struct capture *c)
 		r = put_state(c, d);
 	if (r == 0) {
 		draft_count(d, &c->counts);
-		r = draft_seal(d, &c->layer, &c->fail);
+		r = draft_seal(d, &c->layer, &c->job_fail);
 	}
 	draft_destroy(d);
 	cleanup_close(&c->layer_rw);
@@ -200,7 +201,7 @@ void capture_job_seal(struct writer_job *j)
 	struct capture *c = capture_of(j);
 
 	c->nsealed =
-	    disk_set_seal(c->cfg.disks, c->sealed, &j->cancel, &c->fail);
+	    disk_set_seal(c->cfg.disks, c->sealed, &j->cancel, &c->job_fail);
 	c->err = MIN(c->nsealed, 0);
 	if (c->err == 0 && c->memory_too)
 		c->err = seal_memory(c);
